@@ -1,0 +1,425 @@
+"""The JSON that orchestrator, workers and clients exchange: one record per shape, and the pull protocol's frames.
+
+Source: contracts §1 (HTTP) and §7 (WebSocket). Unknown fields are ignored by both sides; a missing or mistyped
+field raises `msgspec.ValidationError`. The names are the wire's, the checks of *meaning* are the orchestrator's.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final, Literal
+
+import msgspec
+from msgspec import UNSET, Struct, UnsetType
+
+MAX_FRAME_BYTES: Final = 64 * 1024  # larger WebSocket frames close the connection with 1009
+RECORDER_SERVICE: Final = "recorder"
+
+# The signed attributes of a LiveKit token by which the orchestrator knows whom it minted it for.
+ATTRIBUTE_ROLE: Final = "greenroom.role"
+ATTRIBUTE_SERVICE: Final = "greenroom.service"
+ATTRIBUTE_ATTEMPT: Final = "greenroom.attempt"
+
+Policy = Literal["degrade", "strict"]
+RoomStatus = Literal["Creating", "WaitingForServices", "Ready", "Active", "Terminating", "Terminated"]
+ServiceStatus = Literal["Registered", "Joining", "Ready", "Disconnected"]
+ReportState = Literal["joined", "ready", "done", "failed"]
+RecordingState = Literal[
+    "starting", "recording", "paused", "stopping", "stopped", "processing", "completed", "failed"
+]
+
+
+# --- HTTP, clients -------------------------------------------------------------------------------------------
+
+
+class ServiceOptions(Struct, frozen=True, kw_only=True):
+    """How one service of a session is treated. ``priority`` orders the queue, higher first."""
+
+    required: bool = True
+    policy: Policy | None = None
+    priority: int = 0
+
+
+class CreateSession(Struct, frozen=True, kw_only=True):
+    """Body of `POST /api/v1/create-session`. ``wait_s``, ``expires_in`` and ``max_duration`` are seconds."""
+
+    user_identity: str
+    user_name: str | None = None
+    room_name: str | None = None
+    metadata: dict[str, str] | None = None
+    required_services: list[str] | None = None
+    wait_s: float | None = None
+    policy: Policy | None = None
+    services: dict[str, ServiceOptions] | None = None
+    record: bool | None = None
+    expires_in: float | None = None
+    max_duration: float | None = None
+
+
+class SessionCreated(Struct, frozen=True, kw_only=True):
+    """Answer of create-session. The token joins the room at ``livekit_url`` as ``user_identity``."""
+
+    session_id: str
+    room_name: str
+    access_token: str
+    livekit_url: str
+    status: RoomStatus
+    missing_services: list[str] = []
+
+    def __repr__(self) -> str:
+        """Leave the token out: a repr ends in logs."""
+        return f"SessionCreated(session_id={self.session_id!r}, status={self.status!r})"
+
+
+class TokenRequest(Struct, frozen=True, kw_only=True):
+    """Body of `POST /api/v1/sessions/{id}/token`: who wants to join, and in which role."""
+
+    user_identity: str
+    user_name: str | None = None
+    role: Literal["client", "operator"] = "client"
+
+
+class TokenGranted(Struct, frozen=True, kw_only=True):
+    """Answer of the token route; ``expires_at`` is RFC 3339 UTC."""
+
+    access_token: str
+    expires_at: str
+    livekit_url: str
+    room_name: str
+
+    def __repr__(self) -> str:
+        """Leave the token out: a repr ends in logs."""
+        return f"TokenGranted(room_name={self.room_name!r}, expires_at={self.expires_at!r})"
+
+
+class ErrorBody(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """The one error body of every program that listens."""
+
+    error: str
+    message: str
+    timestamp: str
+    code: int = 0
+    request_id: str = ""
+    details: dict[str, Any] = {}
+
+
+# --- HTTP, workers -------------------------------------------------------------------------------------------
+
+
+class Register(Struct, frozen=True, kw_only=True):
+    """Body of `POST /api/v1/microservices/register` (push mode). ``capacity`` None means no limit."""
+
+    service_id: str
+    endpoint: str
+    metadata: dict[str, str] | None = None
+    worker_id: str | None = None
+    capacity: int | None = None
+    in_default: bool = True
+    capabilities: dict[str, str] | None = None
+
+
+class Registered(Struct, frozen=True, kw_only=True):
+    """Answer of register."""
+
+    success: bool
+    service_id: str
+    message: str
+
+
+class Heartbeat(Struct, frozen=True, kw_only=True):
+    """Body of `POST /api/v1/microservices/{service_id}/heartbeat`; answered 404 when the registration is gone."""
+
+    worker_id: str | None = None
+    load: float | None = None
+    draining: bool = False
+
+
+class JoinRoom(Struct, frozen=True, kw_only=True):
+    """Body of `POST {endpoint}/join-room`. ``service_identity`` is the plain service id."""
+
+    room_name: str
+    session_id: str
+    service_identity: str
+    access_token: str
+    livekit_url: str
+    job_id: str | None = None
+    attempt: int | None = None
+
+    def __repr__(self) -> str:
+        """Leave the token out: a repr ends in logs."""
+        return f"JoinRoom(session_id={self.session_id!r}, service_identity={self.service_identity!r})"
+
+
+class JoinedRoom(Struct, frozen=True, kw_only=True):
+    """Answer of join-room."""
+
+    success: bool
+    message: str
+    session_id: str
+    service_id: str
+
+
+class LeaveRoom(Struct, frozen=True, kw_only=True):
+    """Body of `POST {endpoint}/leave-room`."""
+
+    session_id: str
+    room_name: str
+
+
+class Ready(Struct, frozen=True, kw_only=True):
+    """Body of `POST /api/v1/sessions/{id}/ready`: a service says that it is ready."""
+
+    service_id: str
+
+
+# --- pull protocol: worker to orchestrator -------------------------------------------------------------------
+
+
+class HeldJob(Struct, frozen=True, kw_only=True):
+    """A job by number and attempt, as ``resuming`` and ``resumed`` list them."""
+
+    job_id: str
+    attempt: int
+
+
+class Hello(Struct, frozen=True, kw_only=True, tag_field="t", tag="hello"):
+    """First frame, within 10 s of the connection. ``capacity`` None means no limit."""
+
+    service_id: str
+    worker_id: str
+    metadata: dict[str, str] = {}
+    capabilities: dict[str, str] = {}
+    capacity: int | None = 1
+    in_default: bool = True
+    sdk_version: str = ""
+    resuming: list[HeldJob] = []
+
+
+class Ping(Struct, frozen=True, kw_only=True, tag_field="t", tag="ping"):
+    """Heartbeat. ``load`` is 0 to 1, ``jobs`` the number of jobs held."""
+
+    load: float = 0.0
+    jobs: int = 0
+    draining: bool = False
+
+
+class Accept(Struct, frozen=True, kw_only=True, tag_field="t", tag="accept"):
+    """The offer is taken. With ``manual_ready`` presence is not enough: the worker reports ``ready`` itself."""
+
+    job_id: str
+    attempt: int
+    manual_ready: bool = False
+
+
+class Refuse(Struct, frozen=True, kw_only=True, tag_field="t", tag="refuse"):
+    """The offer is not taken; another worker is asked."""
+
+    job_id: str
+    attempt: int
+    reason: str = ""
+
+
+class Report(Struct, frozen=True, kw_only=True, tag_field="t", tag="report"):
+    """How the job stands. ``joined`` only makes the orchestrator look; ``ready`` counts with ``manual_ready``."""
+
+    job_id: str
+    attempt: int
+    state: ReportState
+    detail: str = ""
+
+
+class RecordingReport(Struct, frozen=True, kw_only=True, tag_field="t", tag="recording"):
+    """Recorder only: where the recording stands, at each change and at least every 10 s.
+
+    ``n`` counts the frames of one attempt from 1; the answer is `Ack` of that ``n``, or `Stale`. ``root`` is hex.
+    ``op`` is the number of the last `Control` that was carried out (0: none yet).
+    """
+
+    job_id: str
+    attempt: int
+    n: int
+    recording_id: str
+    state: RecordingState
+    store: str = ""
+    tree_size: int = 0
+    root: str = ""
+    checkpoint: str = ""
+    stats: dict[str, float] = {}
+    gaps: list[dict[str, Any]] = []
+    closes: list[dict[str, Any]] = []
+    op: int = 0
+    detail: str = ""
+
+
+class TokenWanted(Struct, frozen=True, kw_only=True, tag_field="t", tag="token"):
+    """Ask for a fresh room token for a job that is held."""
+
+    job_id: str
+    attempt: int
+
+
+WorkerFrame = Hello | Ping | Accept | Refuse | Report | RecordingReport | TokenWanted
+
+
+# --- pull protocol: orchestrator to worker -------------------------------------------------------------------
+
+
+class Welcome(Struct, frozen=True, kw_only=True, tag_field="t", tag="welcome"):
+    """Registered. ``resumed`` are the jobs that stay with the worker; it drops every other one."""
+
+    worker_id: str
+    heartbeat_interval: float
+    instance: str
+    resumed: list[HeldJob] = []
+
+
+class Pong(Struct, frozen=True, kw_only=True, tag_field="t", tag="pong"):
+    """Answer of `Ping`, with the feed's last position."""
+
+    position: str = ""
+
+
+class Offer(Struct, frozen=True, kw_only=True, tag_field="t", tag="offer"):
+    """A job to take or refuse within ``deadline`` seconds."""
+
+    job_id: str
+    attempt: int
+    session_id: str
+    service_id: str
+    room_name: str
+    metadata: dict[str, str] = {}
+    deadline: float = 5.0
+
+
+class RecordingTask(Struct, frozen=True, kw_only=True):
+    """What the recorder is asked to do: capture a room, or complete what a dead attempt left."""
+
+    recording_id: str
+    task: Literal["capture", "complete"] = "capture"
+    mode: str = "passthrough"
+    quality: str = "high"
+    format: str = "mp4"
+    keyframe_interval_s: float = 4.0
+
+
+class Assign(Struct, frozen=True, kw_only=True, tag_field="t", tag="assign"):
+    """Join now. ``expires_at`` (RFC 3339) is the token's end; renew by `TokenWanted`."""
+
+    job_id: str
+    attempt: int
+    access_token: str
+    livekit_url: str
+    expires_at: str
+    recording: RecordingTask | UnsetType = UNSET
+
+    def __repr__(self) -> str:
+        """Leave the token out: a repr ends in logs."""
+        return f"Assign(job_id={self.job_id!r}, attempt={self.attempt})"
+
+
+class Ack(Struct, frozen=True, kw_only=True, tag_field="t", tag="ack"):
+    """The `RecordingReport` of this ``n`` is committed."""
+
+    job_id: str
+    attempt: int
+    n: int
+
+
+class Control(Struct, frozen=True, kw_only=True, tag_field="t", tag="control"):
+    """A recording operation, idempotent by ``n``, repeated until a `RecordingReport` shows it."""
+
+    job_id: str
+    attempt: int
+    n: int
+    op: Literal["pause", "resume", "stop"]
+
+
+class TokenRenewed(Struct, frozen=True, kw_only=True, tag_field="t", tag="token"):
+    """Answer of `TokenWanted`."""
+
+    job_id: str
+    attempt: int
+    access_token: str
+    expires_at: str
+
+    def __repr__(self) -> str:
+        """Leave the token out: a repr ends in logs."""
+        return f"TokenRenewed(job_id={self.job_id!r}, attempt={self.attempt})"
+
+
+class Leave(Struct, frozen=True, kw_only=True, tag_field="t", tag="leave"):
+    """Leave the room within ``deadline`` seconds; report ``done`` when all is put away."""
+
+    job_id: str
+    attempt: int
+    reason: str = ""
+    deadline: float = 5.0
+
+
+class Stale(Struct, frozen=True, kw_only=True, tag_field="t", tag="stale"):
+    """You are no longer the holder of this job: stop at once, what you write is not part of it."""
+
+    job_id: str
+    attempt: int
+
+
+class Drain(Struct, frozen=True, kw_only=True, tag_field="t", tag="drain"):
+    """Take nothing new and finish what runs within ``deadline`` seconds."""
+
+    deadline: float = 30.0
+
+
+class Reconnect(Struct, frozen=True, kw_only=True, tag_field="t", tag="reconnect"):
+    """This instance goes away: connect again (to another one) with ``resuming``."""
+
+    deadline: float = 5.0
+
+
+OrchestratorFrame = (
+    Welcome | Pong | Offer | Assign | Ack | Control | TokenRenewed | Leave | Stale | Drain | Reconnect
+)
+
+_encoder = msgspec.json.Encoder()
+_worker_frames = msgspec.json.Decoder(WorkerFrame)
+_orchestrator_frames = msgspec.json.Decoder(OrchestratorFrame)
+_WORKER_TAGS: Final = frozenset({"hello", "ping", "accept", "refuse", "report", "recording", "token"})
+_ORCHESTRATOR_TAGS: Final = frozenset(
+    {"welcome", "pong", "offer", "assign", "ack", "control", "token", "leave", "stale", "drain", "reconnect"}
+)
+
+
+def encode_frame(frame: WorkerFrame | OrchestratorFrame) -> str:
+    """Give the JSON text of a frame."""
+    return _encoder.encode(frame).decode()
+
+
+def decode_worker_frame(text: str | bytes) -> WorkerFrame | None:
+    """Read what a worker sent.
+
+    Returns:
+        The frame, or None for a frame of a kind this version does not know (to be ignored).
+
+    Raises:
+        msgspec.ValidationError: a known frame with a wrong or missing field (the worker's fault).
+        msgspec.DecodeError: not JSON (the worker's fault).
+    """
+    try:
+        return _worker_frames.decode(text)
+    except msgspec.ValidationError:
+        if _is_unknown(text, _WORKER_TAGS):
+            return None
+        raise
+
+
+def decode_orchestrator_frame(text: str | bytes) -> OrchestratorFrame | None:
+    """Read what the orchestrator sent; the mirror of `decode_worker_frame`."""
+    try:
+        return _orchestrator_frames.decode(text)
+    except msgspec.ValidationError:
+        if _is_unknown(text, _ORCHESTRATOR_TAGS):
+            return None
+        raise
+
+
+def _is_unknown(text: str | bytes, tags: frozenset[str]) -> bool:
+    value = msgspec.json.decode(text)
+    return isinstance(value, dict) and isinstance(value.get("t"), str) and value["t"] not in tags
