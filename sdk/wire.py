@@ -1,12 +1,12 @@
-"""The JSON that orchestrator, workers and clients exchange: one record per shape, and the pull protocol's frames.
+"""The JSON that orchestrator, workers and clients exchange: HTTP bodies and the pull protocol's frames.
 
-Source: contracts §1 (HTTP) and §7 (WebSocket). Unknown fields are ignored by both sides; a missing or mistyped
-field raises `msgspec.ValidationError`. The names are the wire's, the checks of *meaning* are the orchestrator's.
+Source: contracts §1 (HTTP) and §7 (WebSocket). Unknown fields are ignored by both sides; a missing or
+mistyped field raises `msgspec.ValidationError`. Names are the wire's, checks of *meaning* the orchestrator's.
 """
 
 from __future__ import annotations
 
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, cast
 
 import msgspec
 from msgspec import UNSET, Struct, UnsetType
@@ -28,10 +28,26 @@ RecordingState = Literal[
 ]
 
 
-# --- HTTP, clients -------------------------------------------------------------------------------------------
+class _Shape(Struct, frozen=True, kw_only=True):
+    """What all shapes share. A token never shows in a repr, because a repr ends in logs."""
+
+    def __rich_repr__(self) -> Any:
+        for name in self.__struct_fields__:
+            yield name, "(secret)" if name == "access_token" else getattr(self, name)
+
+    def __repr__(self) -> str:
+        inner = ", ".join(f"{name}={value!r}" for name, value in self.__rich_repr__())
+        return f"{type(self).__name__}({inner})"
 
 
-class ServiceOptions(Struct, frozen=True, kw_only=True):
+class _Frame(_Shape, tag_field="t"):
+    """A frame of the pull protocol; ``t`` says which."""
+
+
+# --- HTTP, clients ---
+
+
+class ServiceOptions(_Shape):
     """How one service of a session is treated. ``priority`` orders the queue, higher first."""
 
     required: bool = True
@@ -39,7 +55,7 @@ class ServiceOptions(Struct, frozen=True, kw_only=True):
     priority: int = 0
 
 
-class CreateSession(Struct, frozen=True, kw_only=True):
+class CreateSession(_Shape):
     """Body of `POST /api/v1/create-session`. ``wait_s``, ``expires_in`` and ``max_duration`` are seconds."""
 
     user_identity: str
@@ -55,7 +71,7 @@ class CreateSession(Struct, frozen=True, kw_only=True):
     max_duration: float | None = None
 
 
-class SessionCreated(Struct, frozen=True, kw_only=True):
+class SessionCreated(_Shape):
     """Answer of create-session. The token joins the room at ``livekit_url`` as ``user_identity``."""
 
     session_id: str
@@ -65,12 +81,8 @@ class SessionCreated(Struct, frozen=True, kw_only=True):
     status: RoomStatus
     missing_services: list[str] = []
 
-    def __repr__(self) -> str:
-        """Leave the token out: a repr ends in logs."""
-        return f"SessionCreated(session_id={self.session_id!r}, status={self.status!r})"
 
-
-class TokenRequest(Struct, frozen=True, kw_only=True):
+class TokenRequest(_Shape):
     """Body of `POST /api/v1/sessions/{id}/token`: who wants to join, and in which role."""
 
     user_identity: str
@@ -78,7 +90,7 @@ class TokenRequest(Struct, frozen=True, kw_only=True):
     role: Literal["client", "operator"] = "client"
 
 
-class TokenGranted(Struct, frozen=True, kw_only=True):
+class TokenGranted(_Shape):
     """Answer of the token route; ``expires_at`` is RFC 3339 UTC."""
 
     access_token: str
@@ -86,12 +98,8 @@ class TokenGranted(Struct, frozen=True, kw_only=True):
     livekit_url: str
     room_name: str
 
-    def __repr__(self) -> str:
-        """Leave the token out: a repr ends in logs."""
-        return f"TokenGranted(room_name={self.room_name!r}, expires_at={self.expires_at!r})"
 
-
-class ErrorBody(Struct, frozen=True, kw_only=True, omit_defaults=True):
+class ErrorBody(_Shape, omit_defaults=True):
     """The one error body of every program that listens."""
 
     error: str
@@ -102,10 +110,10 @@ class ErrorBody(Struct, frozen=True, kw_only=True, omit_defaults=True):
     details: dict[str, Any] = {}
 
 
-# --- HTTP, workers -------------------------------------------------------------------------------------------
+# --- HTTP, workers ---
 
 
-class Register(Struct, frozen=True, kw_only=True):
+class Register(_Shape):
     """Body of `POST /api/v1/microservices/register` (push mode). ``capacity`` None means no limit."""
 
     service_id: str
@@ -117,7 +125,7 @@ class Register(Struct, frozen=True, kw_only=True):
     capabilities: dict[str, str] | None = None
 
 
-class Registered(Struct, frozen=True, kw_only=True):
+class Registered(_Shape):
     """Answer of register."""
 
     success: bool
@@ -125,15 +133,15 @@ class Registered(Struct, frozen=True, kw_only=True):
     message: str
 
 
-class Heartbeat(Struct, frozen=True, kw_only=True):
-    """Body of `POST /api/v1/microservices/{service_id}/heartbeat`; answered 404 when the registration is gone."""
+class Heartbeat(_Shape):
+    """Body of `POST /api/v1/microservices/{service_id}/heartbeat`; 404 when the registration is gone."""
 
     worker_id: str | None = None
     load: float | None = None
     draining: bool = False
 
 
-class JoinRoom(Struct, frozen=True, kw_only=True):
+class JoinRoom(_Shape):
     """Body of `POST {endpoint}/join-room`. ``service_identity`` is the plain service id."""
 
     room_name: str
@@ -144,12 +152,8 @@ class JoinRoom(Struct, frozen=True, kw_only=True):
     job_id: str | None = None
     attempt: int | None = None
 
-    def __repr__(self) -> str:
-        """Leave the token out: a repr ends in logs."""
-        return f"JoinRoom(session_id={self.session_id!r}, service_identity={self.service_identity!r})"
 
-
-class JoinedRoom(Struct, frozen=True, kw_only=True):
+class JoinedRoom(_Shape):
     """Answer of join-room."""
 
     success: bool
@@ -158,30 +162,30 @@ class JoinedRoom(Struct, frozen=True, kw_only=True):
     service_id: str
 
 
-class LeaveRoom(Struct, frozen=True, kw_only=True):
+class LeaveRoom(_Shape):
     """Body of `POST {endpoint}/leave-room`."""
 
     session_id: str
     room_name: str
 
 
-class Ready(Struct, frozen=True, kw_only=True):
+class Ready(_Shape):
     """Body of `POST /api/v1/sessions/{id}/ready`: a service says that it is ready."""
 
     service_id: str
 
 
-# --- pull protocol: worker to orchestrator -------------------------------------------------------------------
+# --- pull protocol: worker to orchestrator ---
 
 
-class HeldJob(Struct, frozen=True, kw_only=True):
+class HeldJob(_Shape):
     """A job by number and attempt, as ``resuming`` and ``resumed`` list them."""
 
     job_id: str
     attempt: int
 
 
-class Hello(Struct, frozen=True, kw_only=True, tag_field="t", tag="hello"):
+class Hello(_Frame, tag="hello"):
     """First frame, within 10 s of the connection. ``capacity`` None means no limit."""
 
     service_id: str
@@ -194,7 +198,7 @@ class Hello(Struct, frozen=True, kw_only=True, tag_field="t", tag="hello"):
     resuming: list[HeldJob] = []
 
 
-class Ping(Struct, frozen=True, kw_only=True, tag_field="t", tag="ping"):
+class Ping(_Frame, tag="ping"):
     """Heartbeat. ``load`` is 0 to 1, ``jobs`` the number of jobs held."""
 
     load: float = 0.0
@@ -202,15 +206,15 @@ class Ping(Struct, frozen=True, kw_only=True, tag_field="t", tag="ping"):
     draining: bool = False
 
 
-class Accept(Struct, frozen=True, kw_only=True, tag_field="t", tag="accept"):
-    """The offer is taken. With ``manual_ready`` presence is not enough: the worker reports ``ready`` itself."""
+class Accept(_Frame, tag="accept"):
+    """The offer is taken. With ``manual_ready`` presence is not enough: the worker reports ``ready``."""
 
     job_id: str
     attempt: int
     manual_ready: bool = False
 
 
-class Refuse(Struct, frozen=True, kw_only=True, tag_field="t", tag="refuse"):
+class Refuse(_Frame, tag="refuse"):
     """The offer is not taken; another worker is asked."""
 
     job_id: str
@@ -218,8 +222,8 @@ class Refuse(Struct, frozen=True, kw_only=True, tag_field="t", tag="refuse"):
     reason: str = ""
 
 
-class Report(Struct, frozen=True, kw_only=True, tag_field="t", tag="report"):
-    """How the job stands. ``joined`` only makes the orchestrator look; ``ready`` counts with ``manual_ready``."""
+class Report(_Frame, tag="report"):
+    """How the job stands. ``joined`` makes the orchestrator look; ``ready`` counts with ``manual_ready``."""
 
     job_id: str
     attempt: int
@@ -227,10 +231,10 @@ class Report(Struct, frozen=True, kw_only=True, tag_field="t", tag="report"):
     detail: str = ""
 
 
-class RecordingReport(Struct, frozen=True, kw_only=True, tag_field="t", tag="recording"):
+class RecordingReport(_Frame, tag="recording"):
     """Recorder only: where the recording stands, at each change and at least every 10 s.
 
-    ``n`` counts the frames of one attempt from 1; the answer is `Ack` of that ``n``, or `Stale`. ``root`` is hex.
+    ``n`` counts the frames of one attempt from 1; the answer is `Ack` of that ``n``, or `Stale`. ``root``: hex.
     ``op`` is the number of the last `Control` that was carried out (0: none yet).
     """
 
@@ -250,7 +254,7 @@ class RecordingReport(Struct, frozen=True, kw_only=True, tag_field="t", tag="rec
     detail: str = ""
 
 
-class TokenWanted(Struct, frozen=True, kw_only=True, tag_field="t", tag="token"):
+class TokenWanted(_Frame, tag="token"):
     """Ask for a fresh room token for a job that is held."""
 
     job_id: str
@@ -260,10 +264,10 @@ class TokenWanted(Struct, frozen=True, kw_only=True, tag_field="t", tag="token")
 WorkerFrame = Hello | Ping | Accept | Refuse | Report | RecordingReport | TokenWanted
 
 
-# --- pull protocol: orchestrator to worker -------------------------------------------------------------------
+# --- pull protocol: orchestrator to worker ---
 
 
-class Welcome(Struct, frozen=True, kw_only=True, tag_field="t", tag="welcome"):
+class Welcome(_Frame, tag="welcome"):
     """Registered. ``resumed`` are the jobs that stay with the worker; it drops every other one."""
 
     worker_id: str
@@ -272,13 +276,13 @@ class Welcome(Struct, frozen=True, kw_only=True, tag_field="t", tag="welcome"):
     resumed: list[HeldJob] = []
 
 
-class Pong(Struct, frozen=True, kw_only=True, tag_field="t", tag="pong"):
+class Pong(_Frame, tag="pong"):
     """Answer of `Ping`, with the feed's last position."""
 
     position: str = ""
 
 
-class Offer(Struct, frozen=True, kw_only=True, tag_field="t", tag="offer"):
+class Offer(_Frame, tag="offer"):
     """A job to take or refuse within ``deadline`` seconds."""
 
     job_id: str
@@ -290,7 +294,7 @@ class Offer(Struct, frozen=True, kw_only=True, tag_field="t", tag="offer"):
     deadline: float = 5.0
 
 
-class RecordingTask(Struct, frozen=True, kw_only=True):
+class RecordingTask(_Shape):
     """What the recorder is asked to do: capture a room, or complete what a dead attempt left."""
 
     recording_id: str
@@ -301,7 +305,7 @@ class RecordingTask(Struct, frozen=True, kw_only=True):
     keyframe_interval_s: float = 4.0
 
 
-class Assign(Struct, frozen=True, kw_only=True, tag_field="t", tag="assign"):
+class Assign(_Frame, tag="assign"):
     """Join now. ``expires_at`` (RFC 3339) is the token's end; renew by `TokenWanted`."""
 
     job_id: str
@@ -311,12 +315,8 @@ class Assign(Struct, frozen=True, kw_only=True, tag_field="t", tag="assign"):
     expires_at: str
     recording: RecordingTask | UnsetType = UNSET
 
-    def __repr__(self) -> str:
-        """Leave the token out: a repr ends in logs."""
-        return f"Assign(job_id={self.job_id!r}, attempt={self.attempt})"
 
-
-class Ack(Struct, frozen=True, kw_only=True, tag_field="t", tag="ack"):
+class Ack(_Frame, tag="ack"):
     """The `RecordingReport` of this ``n`` is committed."""
 
     job_id: str
@@ -324,7 +324,7 @@ class Ack(Struct, frozen=True, kw_only=True, tag_field="t", tag="ack"):
     n: int
 
 
-class Control(Struct, frozen=True, kw_only=True, tag_field="t", tag="control"):
+class Control(_Frame, tag="control"):
     """A recording operation, idempotent by ``n``, repeated until a `RecordingReport` shows it."""
 
     job_id: str
@@ -333,7 +333,7 @@ class Control(Struct, frozen=True, kw_only=True, tag_field="t", tag="control"):
     op: Literal["pause", "resume", "stop"]
 
 
-class TokenRenewed(Struct, frozen=True, kw_only=True, tag_field="t", tag="token"):
+class TokenRenewed(_Frame, tag="token"):
     """Answer of `TokenWanted`."""
 
     job_id: str
@@ -341,12 +341,8 @@ class TokenRenewed(Struct, frozen=True, kw_only=True, tag_field="t", tag="token"
     access_token: str
     expires_at: str
 
-    def __repr__(self) -> str:
-        """Leave the token out: a repr ends in logs."""
-        return f"TokenRenewed(job_id={self.job_id!r}, attempt={self.attempt})"
 
-
-class Leave(Struct, frozen=True, kw_only=True, tag_field="t", tag="leave"):
+class Leave(_Frame, tag="leave"):
     """Leave the room within ``deadline`` seconds; report ``done`` when all is put away."""
 
     job_id: str
@@ -355,20 +351,20 @@ class Leave(Struct, frozen=True, kw_only=True, tag_field="t", tag="leave"):
     deadline: float = 5.0
 
 
-class Stale(Struct, frozen=True, kw_only=True, tag_field="t", tag="stale"):
+class Stale(_Frame, tag="stale"):
     """You are no longer the holder of this job: stop at once, what you write is not part of it."""
 
     job_id: str
     attempt: int
 
 
-class Drain(Struct, frozen=True, kw_only=True, tag_field="t", tag="drain"):
+class Drain(_Frame, tag="drain"):
     """Take nothing new and finish what runs within ``deadline`` seconds."""
 
     deadline: float = 30.0
 
 
-class Reconnect(Struct, frozen=True, kw_only=True, tag_field="t", tag="reconnect"):
+class Reconnect(_Frame, tag="reconnect"):
     """This instance goes away: connect again (to another one) with ``resuming``."""
 
     deadline: float = 5.0
@@ -403,7 +399,7 @@ def decode_worker_frame(text: str | bytes) -> WorkerFrame | None:
         msgspec.DecodeError: not JSON (the worker's fault).
     """
     try:
-        return _worker_frames.decode(text)
+        return cast(WorkerFrame, _worker_frames.decode(text))
     except msgspec.ValidationError:
         if _is_unknown(text, _WORKER_TAGS):
             return None
@@ -413,7 +409,7 @@ def decode_worker_frame(text: str | bytes) -> WorkerFrame | None:
 def decode_orchestrator_frame(text: str | bytes) -> OrchestratorFrame | None:
     """Read what the orchestrator sent; the mirror of `decode_worker_frame`."""
     try:
-        return _orchestrator_frames.decode(text)
+        return cast(OrchestratorFrame, _orchestrator_frames.decode(text))
     except msgspec.ValidationError:
         if _is_unknown(text, _ORCHESTRATOR_TAGS):
             return None
