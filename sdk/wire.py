@@ -40,14 +40,21 @@ class _Shape(Struct, frozen=True, kw_only=True):
         return f"{type(self).__name__}({inner})"
 
 
-class _Frame(_Shape, tag_field="t"):
+class _Frame(_Shape, frozen=True, kw_only=True, tag_field="t"):
     """A frame of the pull protocol; ``t`` says which."""
+
+
+class _JobFrame(_Frame, frozen=True, kw_only=True):
+    """A frame about one attempt of one job."""
+
+    job_id: str
+    attempt: int
 
 
 # --- HTTP, clients ---
 
 
-class ServiceOptions(_Shape):
+class ServiceOptions(_Shape, frozen=True, kw_only=True):
     """How one service of a session is treated. ``priority`` orders the queue, higher first."""
 
     required: bool = True
@@ -55,7 +62,7 @@ class ServiceOptions(_Shape):
     priority: int = 0
 
 
-class CreateSession(_Shape):
+class CreateSession(_Shape, frozen=True, kw_only=True):
     """Body of `POST /api/v1/create-session`. ``wait_s``, ``expires_in`` and ``max_duration`` are seconds."""
 
     user_identity: str
@@ -71,7 +78,7 @@ class CreateSession(_Shape):
     max_duration: float | None = None
 
 
-class SessionCreated(_Shape):
+class SessionCreated(_Shape, frozen=True, kw_only=True):
     """Answer of create-session. The token joins the room at ``livekit_url`` as ``user_identity``."""
 
     session_id: str
@@ -82,7 +89,7 @@ class SessionCreated(_Shape):
     missing_services: list[str] = []
 
 
-class TokenRequest(_Shape):
+class TokenRequest(_Shape, frozen=True, kw_only=True):
     """Body of `POST /api/v1/sessions/{id}/token`: who wants to join, and in which role."""
 
     user_identity: str
@@ -90,7 +97,7 @@ class TokenRequest(_Shape):
     role: Literal["client", "operator"] = "client"
 
 
-class TokenGranted(_Shape):
+class TokenGranted(_Shape, frozen=True, kw_only=True):
     """Answer of the token route; ``expires_at`` is RFC 3339 UTC."""
 
     access_token: str
@@ -99,7 +106,7 @@ class TokenGranted(_Shape):
     room_name: str
 
 
-class ErrorBody(_Shape, omit_defaults=True):
+class ErrorBody(_Shape, frozen=True, kw_only=True, omit_defaults=True):
     """The one error body of every program that listens."""
 
     error: str
@@ -113,7 +120,7 @@ class ErrorBody(_Shape, omit_defaults=True):
 # --- HTTP, workers ---
 
 
-class Register(_Shape):
+class Register(_Shape, frozen=True, kw_only=True):
     """Body of `POST /api/v1/microservices/register` (push mode). ``capacity`` None means no limit."""
 
     service_id: str
@@ -125,7 +132,7 @@ class Register(_Shape):
     capabilities: dict[str, str] | None = None
 
 
-class Registered(_Shape):
+class Registered(_Shape, frozen=True, kw_only=True):
     """Answer of register."""
 
     success: bool
@@ -133,7 +140,7 @@ class Registered(_Shape):
     message: str
 
 
-class Heartbeat(_Shape):
+class Heartbeat(_Shape, frozen=True, kw_only=True):
     """Body of `POST /api/v1/microservices/{service_id}/heartbeat`; 404 when the registration is gone."""
 
     worker_id: str | None = None
@@ -141,7 +148,7 @@ class Heartbeat(_Shape):
     draining: bool = False
 
 
-class JoinRoom(_Shape):
+class JoinRoom(_Shape, frozen=True, kw_only=True):
     """Body of `POST {endpoint}/join-room`. ``service_identity`` is the plain service id."""
 
     room_name: str
@@ -153,7 +160,7 @@ class JoinRoom(_Shape):
     attempt: int | None = None
 
 
-class JoinedRoom(_Shape):
+class JoinedRoom(_Shape, frozen=True, kw_only=True):
     """Answer of join-room."""
 
     success: bool
@@ -162,14 +169,14 @@ class JoinedRoom(_Shape):
     service_id: str
 
 
-class LeaveRoom(_Shape):
+class LeaveRoom(_Shape, frozen=True, kw_only=True):
     """Body of `POST {endpoint}/leave-room`."""
 
     session_id: str
     room_name: str
 
 
-class Ready(_Shape):
+class Ready(_Shape, frozen=True, kw_only=True):
     """Body of `POST /api/v1/sessions/{id}/ready`: a service says that it is ready."""
 
     service_id: str
@@ -178,14 +185,14 @@ class Ready(_Shape):
 # --- pull protocol: worker to orchestrator ---
 
 
-class HeldJob(_Shape):
+class HeldJob(_Shape, frozen=True, kw_only=True):
     """A job by number and attempt, as ``resuming`` and ``resumed`` list them."""
 
     job_id: str
     attempt: int
 
 
-class Hello(_Frame, tag="hello"):
+class Hello(_Frame, frozen=True, kw_only=True, tag="hello"):
     """First frame, within 10 s of the connection. ``capacity`` None means no limit."""
 
     service_id: str
@@ -198,7 +205,7 @@ class Hello(_Frame, tag="hello"):
     resuming: list[HeldJob] = []
 
 
-class Ping(_Frame, tag="ping"):
+class Ping(_Frame, frozen=True, kw_only=True, tag="ping"):
     """Heartbeat. ``load`` is 0 to 1, ``jobs`` the number of jobs held."""
 
     load: float = 0.0
@@ -206,40 +213,32 @@ class Ping(_Frame, tag="ping"):
     draining: bool = False
 
 
-class Accept(_Frame, tag="accept"):
+class Accept(_JobFrame, frozen=True, kw_only=True, tag="accept"):
     """The offer is taken. With ``manual_ready`` presence is not enough: the worker reports ``ready``."""
 
-    job_id: str
-    attempt: int
     manual_ready: bool = False
 
 
-class Refuse(_Frame, tag="refuse"):
+class Refuse(_JobFrame, frozen=True, kw_only=True, tag="refuse"):
     """The offer is not taken; another worker is asked."""
 
-    job_id: str
-    attempt: int
     reason: str = ""
 
 
-class Report(_Frame, tag="report"):
+class Report(_JobFrame, frozen=True, kw_only=True, tag="report"):
     """How the job stands. ``joined`` makes the orchestrator look; ``ready`` counts with ``manual_ready``."""
 
-    job_id: str
-    attempt: int
     state: ReportState
     detail: str = ""
 
 
-class RecordingReport(_Frame, tag="recording"):
+class RecordingReport(_JobFrame, frozen=True, kw_only=True, tag="recording"):
     """Recorder only: where the recording stands, at each change and at least every 10 s.
 
-    ``n`` counts the frames of one attempt from 1; the answer is `Ack` of that ``n``, or `Stale`. ``root``: hex.
+    ``n`` counts the frames of one attempt from 1; answered by `Ack` of that ``n`` or `Stale`. ``root``: hex.
     ``op`` is the number of the last `Control` that was carried out (0: none yet).
     """
 
-    job_id: str
-    attempt: int
     n: int
     recording_id: str
     state: RecordingState
@@ -254,11 +253,8 @@ class RecordingReport(_Frame, tag="recording"):
     detail: str = ""
 
 
-class TokenWanted(_Frame, tag="token"):
+class TokenWanted(_JobFrame, frozen=True, kw_only=True, tag="token"):
     """Ask for a fresh room token for a job that is held."""
-
-    job_id: str
-    attempt: int
 
 
 WorkerFrame = Hello | Ping | Accept | Refuse | Report | RecordingReport | TokenWanted
@@ -267,7 +263,7 @@ WorkerFrame = Hello | Ping | Accept | Refuse | Report | RecordingReport | TokenW
 # --- pull protocol: orchestrator to worker ---
 
 
-class Welcome(_Frame, tag="welcome"):
+class Welcome(_Frame, frozen=True, kw_only=True, tag="welcome"):
     """Registered. ``resumed`` are the jobs that stay with the worker; it drops every other one."""
 
     worker_id: str
@@ -276,17 +272,15 @@ class Welcome(_Frame, tag="welcome"):
     resumed: list[HeldJob] = []
 
 
-class Pong(_Frame, tag="pong"):
+class Pong(_Frame, frozen=True, kw_only=True, tag="pong"):
     """Answer of `Ping`, with the feed's last position."""
 
     position: str = ""
 
 
-class Offer(_Frame, tag="offer"):
+class Offer(_JobFrame, frozen=True, kw_only=True, tag="offer"):
     """A job to take or refuse within ``deadline`` seconds."""
 
-    job_id: str
-    attempt: int
     session_id: str
     service_id: str
     room_name: str
@@ -294,7 +288,7 @@ class Offer(_Frame, tag="offer"):
     deadline: float = 5.0
 
 
-class RecordingTask(_Shape):
+class RecordingTask(_Shape, frozen=True, kw_only=True):
     """What the recorder is asked to do: capture a room, or complete what a dead attempt left."""
 
     recording_id: str
@@ -305,66 +299,53 @@ class RecordingTask(_Shape):
     keyframe_interval_s: float = 4.0
 
 
-class Assign(_Frame, tag="assign"):
+class Assign(_JobFrame, frozen=True, kw_only=True, tag="assign"):
     """Join now. ``expires_at`` (RFC 3339) is the token's end; renew by `TokenWanted`."""
 
-    job_id: str
-    attempt: int
     access_token: str
     livekit_url: str
     expires_at: str
     recording: RecordingTask | UnsetType = UNSET
 
 
-class Ack(_Frame, tag="ack"):
+class Ack(_JobFrame, frozen=True, kw_only=True, tag="ack"):
     """The `RecordingReport` of this ``n`` is committed."""
 
-    job_id: str
-    attempt: int
     n: int
 
 
-class Control(_Frame, tag="control"):
+class Control(_JobFrame, frozen=True, kw_only=True, tag="control"):
     """A recording operation, idempotent by ``n``, repeated until a `RecordingReport` shows it."""
 
-    job_id: str
-    attempt: int
     n: int
     op: Literal["pause", "resume", "stop"]
 
 
-class TokenRenewed(_Frame, tag="token"):
+class TokenRenewed(_JobFrame, frozen=True, kw_only=True, tag="token"):
     """Answer of `TokenWanted`."""
 
-    job_id: str
-    attempt: int
     access_token: str
     expires_at: str
 
 
-class Leave(_Frame, tag="leave"):
+class Leave(_JobFrame, frozen=True, kw_only=True, tag="leave"):
     """Leave the room within ``deadline`` seconds; report ``done`` when all is put away."""
 
-    job_id: str
-    attempt: int
     reason: str = ""
     deadline: float = 5.0
 
 
-class Stale(_Frame, tag="stale"):
+class Stale(_JobFrame, frozen=True, kw_only=True, tag="stale"):
     """You are no longer the holder of this job: stop at once, what you write is not part of it."""
 
-    job_id: str
-    attempt: int
 
-
-class Drain(_Frame, tag="drain"):
+class Drain(_Frame, frozen=True, kw_only=True, tag="drain"):
     """Take nothing new and finish what runs within ``deadline`` seconds."""
 
     deadline: float = 30.0
 
 
-class Reconnect(_Frame, tag="reconnect"):
+class Reconnect(_Frame, frozen=True, kw_only=True, tag="reconnect"):
     """This instance goes away: connect again (to another one) with ``resuming``."""
 
     deadline: float = 5.0
