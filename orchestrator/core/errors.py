@@ -1,0 +1,83 @@
+"""What can go wrong, one class per thing the caller does about it.
+
+OrchestratorError
+├── SessionNotFoundError      404: no such session (or not yours)
+├── WorkerNotFoundError       404: no such registration; register again
+├── IllegalTransitionError    409 from HTTP; a late hint is logged and dropped
+├── RoomNameTakenError        409: choose another room name, or none
+├── ServicesTimeoutError      408: `strict` ended the session while the caller waited
+├── StaleAttemptError         the worker is no longer the holder: tell it so, commit nothing
+├── VersionConflictError      load again and step again
+├── FencedError               another instance holds the command: stop, commit nothing
+├── StoreError                503: the store refused or did not answer; worth trying again
+├── RoomServerError           what LiveKit answered is final for this request
+│   └── RoomServerUnavailableError  502: it did not answer; worth trying again
+└── SettingsError             exit code 2: a setting, its value and the fix
+"""
+
+from __future__ import annotations
+
+
+class OrchestratorError(Exception):
+    """The orchestrator could not do what was asked."""
+
+
+class SessionNotFoundError(OrchestratorError):
+    """There is no session of this id."""
+
+    def __init__(self, session_id: str) -> None:
+        super().__init__(f"Session not found: {session_id}")
+        self.session_id = session_id
+
+
+class WorkerNotFoundError(OrchestratorError):
+    """There is no registration of this service or worker."""
+
+
+class IllegalTransitionError(OrchestratorError):
+    """The session's state does not allow this."""
+
+
+class RoomNameTakenError(OrchestratorError):
+    """A live session, another deployment or a stranger's room holds this room name."""
+
+    def __init__(self, room_name: str) -> None:
+        super().__init__(f"room_name {room_name!r} is in use; choose another one or leave it out")
+        self.room_name = room_name
+
+
+class ServicesTimeoutError(OrchestratorError):
+    """Required services did not come and the policy `strict` ended the session."""
+
+    def __init__(self, session_id: str, missing: tuple[str, ...]) -> None:
+        super().__init__(f"Timeout waiting for microservices to join: {', '.join(missing)}")
+        self.session_id = session_id
+        self.missing = missing
+
+
+class StaleAttemptError(OrchestratorError):
+    """A newer attempt of this job exists: what the old one says is refused."""
+
+
+class VersionConflictError(OrchestratorError):
+    """The session changed since it was loaded."""
+
+
+class FencedError(OrchestratorError):
+    """The command was claimed by another instance in the meantime."""
+
+
+class StoreError(OrchestratorError):
+    """The store refused or did not answer; worth trying again."""
+
+
+class RoomServerError(OrchestratorError):
+    """LiveKit refused; the sentence is ours, its own text may hold tokens and is never passed on."""
+
+
+class RoomServerUnavailableError(RoomServerError):
+    """LiveKit did not answer, or not in time; worth trying again, and it may have done what was asked."""
+
+
+class SettingsError(OrchestratorError):
+    """A setting is wrong; the sentence names it, its value and the fix."""

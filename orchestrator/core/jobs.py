@@ -1,0 +1,115 @@
+"""The life of a job (one service of one session): one table, and the record that moves along it.
+
+Every offer is an attempt with a number of its own, which fences: what an older attempt says is refused.
+Source: architecture §5.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+from typing import Final
+
+from orchestrator.core.errors import IllegalTransitionError
+from orchestrator.core.ids import Identity, JobId, ServiceId, WorkerId, identity_of
+
+
+class JobState(Enum):
+    """Where a job stands."""
+
+    PENDING = "pending"  # nobody has it; it waits in the queue
+    OFFERED = "offered"  # one worker was asked
+    ACCEPTED = "accepted"  # that worker took it and is joining (or joining again)
+    JOINED = "joined"  # LiveKit lists the worker in the room
+    DONE = "done"  # the worker left as agreed
+    FAILED = "failed"  # given up with a reason: the session ended before anybody did it
+    LOST = "lost"  # only in events: the worker is gone, the job goes back to pending
+
+
+class JobCause(Enum):
+    """Why a job moves."""
+
+    OFFER = "offered to a worker"
+    ACCEPT = "the worker took it"
+    REFUSE = "the worker refused, or was silent"
+    PRESENT = "LiveKit lists the worker in the room"
+    ABSENT = "LiveKit no longer lists the worker"
+    LOSE = "the worker is gone or did not come"
+    FINISH = "the worker is done"
+    GIVE_UP = "the session ended without it"
+
+
+_S, _C = JobState, JobCause
+
+TABLE: Final[dict[tuple[JobState, JobCause], JobState]] = {
+    (_S.PENDING, _C.OFFER): _S.OFFERED,
+    (_S.PENDING, _C.GIVE_UP): _S.FAILED,
+    (_S.OFFERED, _C.ACCEPT): _S.ACCEPTED,
+    (_S.OFFERED, _C.REFUSE): _S.PENDING,
+    # A push worker may be in the room before its answer is here.
+    (_S.OFFERED, _C.PRESENT): _S.JOINED,
+    (_S.OFFERED, _C.LOSE): _S.PENDING,
+    (_S.OFFERED, _C.GIVE_UP): _S.FAILED,
+    (_S.ACCEPTED, _C.PRESENT): _S.JOINED,
+    (_S.ACCEPTED, _C.LOSE): _S.PENDING,
+    (_S.ACCEPTED, _C.FINISH): _S.DONE,
+    (_S.ACCEPTED, _C.GIVE_UP): _S.FAILED,
+    (_S.JOINED, _C.ABSENT): _S.ACCEPTED,
+    (_S.JOINED, _C.LOSE): _S.PENDING,
+    (_S.JOINED, _C.FINISH): _S.DONE,
+    (_S.JOINED, _C.GIVE_UP): _S.DONE,
+}
+
+HELD: Final = frozenset({_S.OFFERED, _S.ACCEPTED, _S.JOINED})
+OVER: Final = frozenset({_S.DONE, _S.FAILED})
+
+
+def move(state: JobState, cause: JobCause) -> JobState:
+    """Give the state that follows.
+
+    Raises:
+        IllegalTransitionError: the table has no such pair.
+    """
+    try:
+        return TABLE[state, cause]
+    except KeyError:
+        raise IllegalTransitionError(f"a job that is {state.value} cannot move by: {cause.value}") from None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Job:
+    """One service of one session.
+
+    Attributes:
+        attempt: number of the current (or last) offer; 0 before the first.
+        required: holds Ready back and counts as missing while absent.
+        strict: its absence ends the session after the service timeout.
+        priority: order in the queue, higher first.
+        worker_id: who was asked or holds it; None while pending.
+        is_ready: present, and (with ``manual_ready``) said so itself.
+        refused_by: workers that refused or were silent since the job last had a holder: asked last.
+        detail: the last reason, one sentence, ours.
+    """
+
+    job_id: JobId
+    service_id: ServiceId
+    attempt: int = 0
+    state: JobState = JobState.PENDING
+    required: bool = True
+    strict: bool = False
+    priority: int = 0
+    worker_id: WorkerId | None = None
+    manual_ready: bool = False
+    is_ready: bool = False
+    refused_by: tuple[WorkerId, ...] = ()
+    detail: str = ""
+
+    @property
+    def identity(self) -> Identity:
+        """The identity under which the current attempt joins."""
+        return identity_of(self.service_id, max(self.attempt, 1))
+
+    @property
+    def is_missing(self) -> bool:
+        """Whether the session must say that this service is not there."""
+        return self.required and not self.is_ready and self.state is not JobState.DONE

@@ -1,0 +1,182 @@
+"""What can happen to a session: the inputs of `step`. Truth from LiveKit comes as lists, never as hearsay."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from orchestrator.core.ids import Identity, JobId, ParticipantSid, RoomSid, ServiceId, WorkerId
+from orchestrator.core.recording import RecordingStatus
+
+Role = Literal["client", "operator", "worker", "recorder"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Participant:
+    """Somebody in a room, as LiveKit lists them.
+
+    Attributes:
+        role: from the signed attribute that we minted; ``client`` when there is none.
+        service_id, attempt: from the signed attributes of workers; None and 0 for others.
+    """
+
+    identity: Identity
+    sid: ParticipantSid
+    role: Role = "client"
+    service_id: ServiceId | None = None
+    attempt: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RoomCreated:
+    """LiveKit answered CreateRoom (the first time, or after it had lost the room)."""
+
+    sid: RoomSid
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RoomCreateFailed:
+    """The room could not be created and the caller is being told so."""
+
+    detail: str
+    is_foreign: bool = False  # the name is a stranger's room: never deleted by us
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RoomLost:
+    """Two lists of LiveKit did not show the room, nobody deleted it and no `room_finished` of it came."""
+
+    sid: RoomSid | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RoomFinished:
+    """LiveKit says that the room of this SID ended."""
+
+    sid: RoomSid
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RoomDeleted:
+    """LiveKit confirmed that the room is gone."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ParticipantsSeen:
+    """Who is in the room (any of them), and which SIDs are certainly not (absent twice, or by webhook).
+
+    ``is_complete`` says that ``present`` is everybody.
+    """
+
+    present: tuple[Participant, ...] = ()
+    gone: frozenset[ParticipantSid] = frozenset()
+    is_complete: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JobOffered:
+    """A worker is about to be asked. ``is_push``: the offer carries the token and may take effect unseen."""
+
+    job_id: JobId
+    worker_id: WorkerId
+    is_push: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JobAccepted:
+    """The worker took the offer."""
+
+    job_id: JobId
+    attempt: int
+    manual_ready: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JobRefused:
+    """The worker refused the offer or answered with an error; ask the next one.
+
+    ``retry_after_s``: not before so many seconds (None: at once, if another worker is free).
+    """
+
+    job_id: JobId
+    attempt: int
+    detail: str
+    retry_after_s: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JobReady:
+    """The worker says that it is ready (counts with ``manual_ready``)."""
+
+    job_id: JobId
+    attempt: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JobDone:
+    """The worker left as agreed, or (``reached`` false) could not be asked to any more."""
+
+    job_id: JobId
+    attempt: int
+    detail: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JobLost:
+    """The worker is dead, gave up, or no longer knows of the job: offer it again."""
+
+    job_id: JobId
+    attempt: int
+    detail: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TerminateAsked:
+    """A caller ends the session."""
+
+    reason: str = "terminated"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DeadlineReached:
+    """A deadline is due; it does nothing when its arming is over."""
+
+    name: str
+    arming: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RecordingReported:
+    """The recorder's `recording` frame."""
+
+    job_id: JobId
+    attempt: int
+    n: int
+    status: RecordingStatus
+    tree_size: int
+    root: str
+    checkpoint: str
+    store: str
+    stats: dict[str, float]
+    op: int
+    closes: tuple[dict[str, Any], ...]
+    detail: str
+
+
+Trigger = (
+    RoomCreated
+    | RoomCreateFailed
+    | RoomLost
+    | RoomFinished
+    | RoomDeleted
+    | ParticipantsSeen
+    | JobOffered
+    | JobAccepted
+    | JobRefused
+    | JobReady
+    | JobDone
+    | JobLost
+    | TerminateAsked
+    | DeadlineReached
+    | RecordingReported
+)

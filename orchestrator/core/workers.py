@@ -1,0 +1,80 @@
+"""Who gets a job: the registration of a worker, and the choice among them.
+
+Source: architecture §5.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Literal
+
+from orchestrator.core.ids import ServiceId, WorkerId
+
+ServiceStatus = Literal["Registered", "Joining", "Ready", "Disconnected"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Registration:
+    """A worker as it registered; durable, so that it survives a restart of the orchestrator.
+
+    Attributes:
+        worker_id: unique among all workers: the plain service id when the registration named none.
+        endpoint: where a push worker is called; None for a pull worker.
+        capacity: how many jobs at once; None means no limit.
+        seen_at: when it was last heard, to the accuracy of the registration timeout.
+    """
+
+    worker_id: WorkerId
+    service_id: ServiceId
+    endpoint: str | None = None
+    metadata: dict[str, str] = field(default_factory=dict)
+    capabilities: dict[str, str] = field(default_factory=dict)
+    capacity: int | None = None
+    in_default: bool = True
+    registered_at: datetime
+    seen_at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Candidate:
+    """A worker as the choice sees it: alive, not draining, its breaker not open."""
+
+    worker_id: WorkerId
+    capacity: int | None
+    jobs: int
+    load: float = 0.0
+
+    @property
+    def has_room(self) -> bool:
+        """Whether it can take one more job."""
+        return self.capacity is None or self.jobs < self.capacity
+
+
+def choose(
+    candidates: Iterable[Candidate],
+    *,
+    refused_by: tuple[WorkerId, ...] = (),
+) -> Candidate | None:
+    """Choose who is asked: who has not refused, then the least loaded with room.
+
+    Args:
+        candidates: workers of the service.
+        refused_by: workers that said no to this job: asked only when nobody else has room.
+
+    Returns:
+        The candidate, or None when nobody can take the job now.
+    """
+    fitting = [candidate for candidate in candidates if candidate.has_room]
+    return min(
+        fitting,
+        key=lambda c: (
+            c.worker_id in refused_by,
+            c.jobs / c.capacity if c.capacity else 0.0,
+            c.jobs,
+            c.load,
+            c.worker_id,
+        ),
+        default=None,
+    )

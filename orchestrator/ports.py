@@ -1,0 +1,232 @@
+"""What the orchestrator needs from outside, as Protocols that say what survives and what may be repeated."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Protocol
+
+from orchestrator.core.commands import Command
+from orchestrator.core.events import FeedEvent, Position, RegistryEvent, SessionEvent
+from orchestrator.core.grants import Grant
+from orchestrator.core.ids import Identity, RoomName, RoomSid, SessionId, WorkerId
+from orchestrator.core.session import Session
+from orchestrator.core.triggers import Participant
+from orchestrator.core.workers import Registration
+
+
+class Clock(Protocol):
+    """Time and randomness. Adapter: system; fake: tests/fakes/clock.py."""
+
+    def now(self) -> datetime:
+        """Give the wall time, aware UTC. Never goes back while the process lives."""
+
+    def monotonic(self) -> float:
+        """Give seconds that only grow, for measuring durations."""
+
+    def new_id(self) -> str:
+        """Give a new uuid4 from the system's random source."""
+
+    def random(self) -> float:
+        """Give a number in [0, 1), for jitter."""
+
+
+# --- the store ---
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CommandRow:
+    """A durable command and its claim.
+
+    Attributes:
+        id: number of the row.
+        fence: grows at every claim; what an older fence finishes is refused.
+        tries: how often it was postponed after a failure.
+    """
+
+    id: int
+    session_id: SessionId
+    command: Command
+    fence: int
+    tries: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Change:
+    """What one commit writes, all or nothing.
+
+    Attributes:
+        session: the new record; its ``version`` is the expected version plus one (1 creates it). Its
+            deadlines are stored with it, its name is held or released by ``is_name_held``.
+        events: appended to the feed; per-session numbers are those before ``session.events``.
+        commands: born claimed by this instance.
+        finished: rows that this change is the result of, removed with it (id and fence must match).
+    """
+
+    session: Session
+    events: tuple[SessionEvent, ...] = ()
+    commands: tuple[Command, ...] = ()
+    finished: tuple[CommandRow, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FeedPage:
+    """Events after a position, oldest first.
+
+    ``oldest_seq`` is the first that is still kept (1 when none was trimmed), ``head_seq`` the last written.
+    """
+
+    events: tuple[FeedEvent, ...]
+    generation: int
+    oldest_seq: int
+    head_seq: int
+
+
+class SessionStore(Protocol):
+    """Keeps sessions, their feed, their commands, and who registered.
+
+    What a call returned from survives a crash of the process and a power cut (memory: nothing survives).
+    Every method may raise `StoreError` (worth trying again). Adapters: memory_store, sqlite_store.
+    Suite: tests/contracts/test_session_store.py.
+    """
+
+    async def open(self) -> None:
+        """Open the store and take it: one process per file.
+
+        Raises:
+            SettingsError: it cannot be opened, is held by another process, or is of a newer schema.
+        """
+
+    async def close(self) -> None:
+        """Finish what was submitted and let go."""
+
+    def now(self) -> datetime:
+        """Give the store's time, by which leases and deadlines are judged."""
+
+    async def commit(self, change: Change) -> tuple[CommandRow, ...]:
+        """Write a change in one atomic operation.
+
+        Returns:
+            The rows of ``change.commands``, in their order, claimed by this instance.
+
+        Raises:
+            VersionConflictError: the stored version is not ``session.version - 1``. Nothing was written.
+            RoomNameTakenError: another session holds the room name. Nothing was written.
+            FencedError: a finished row is gone or claimed again. Nothing was written.
+        """
+
+    async def load(self, session_id: SessionId) -> Session:
+        """Give the session as last committed.
+
+        Raises:
+            SessionNotFoundError: there is none.
+        """
+
+    async def open_sessions(self) -> list[Session]:
+        """Give all sessions whose `is_open` holds, oldest first."""
+
+    async def due_sessions(self, limit: int) -> list[SessionId]:
+        """Give sessions with a deadline that is due by the store's time, the earliest first."""
+
+    async def claim_commands(self, limit: int, *, all_orphaned: bool = False) -> list[CommandRow]:
+        """Claim commands whose lease lapsed or whose pause after a failure is over.
+
+        Args:
+            limit: rows at most.
+            all_orphaned: at start, in a store that one process holds alone: every row of an earlier
+                instance, its lease aside.
+        """
+
+    async def postpone_command(self, row: CommandRow, delay_s: float) -> None:
+        """Give the claim back and let the row rest for ``delay_s``; nothing happens when it was fenced."""
+
+    async def finish_command(self, row: CommandRow) -> None:
+        """Remove a row that needs no change of its session; nothing happens when it was fenced."""
+
+    async def feed_after(self, seq: int, *, session_id: SessionId | None, limit: int) -> FeedPage:
+        """Give events with a number above ``seq``, of one session or (None) of all."""
+
+    async def trim_feed(self, before: datetime) -> int:
+        """Forget events older than ``before``; give how many."""
+
+    async def save_worker(self, worker: Registration, events: Sequence[RegistryEvent] = ()) -> None:
+        """Insert or replace a registration and append its events, in one operation."""
+
+    async def delete_worker(self, worker_id: WorkerId, events: Sequence[RegistryEvent] = ()) -> None:
+        """Forget a registration (a missing one is forgotten) and append its events, in one operation."""
+
+    async def workers(self) -> list[Registration]:
+        """Give all registrations."""
+
+    async def deployment_id(self) -> str:
+        """Give the id made when the store was made: by it we know our own rooms."""
+
+
+def position_of(generation: int, seq: int) -> Position:
+    """Write a feed position as clients see it."""
+    return Position(f"{generation}:{seq}")
+
+
+# --- LiveKit ---
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Room:
+    """A room as LiveKit lists it. ``deployment_id`` and ``session_id`` are "" for rooms of others."""
+
+    name: RoomName
+    sid: RoomSid
+    deployment_id: str = ""
+    session_id: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Token:
+    """A signed room token; the repr leaves it out."""
+
+    jwt: str
+    expires_at: datetime
+
+    def __repr__(self) -> str:
+        return f"Token(expires_at={self.expires_at.isoformat()})"
+
+
+class RoomServer(Protocol):
+    """LiveKit's room service. Every call has a deadline and may be repeated.
+
+    Adapter: livekit_rooms; fake: tests/fakes/rooms.py. Suite: tests/contracts/test_room_server.py.
+    Every method may raise `RoomServerUnavailableError` (no answer; it may have been done) or
+    `RoomServerError` (refused, for instance wrong keys).
+    """
+
+    async def open(self) -> None:
+        """Make the persistent connection pool; does not wait for the server."""
+
+    async def close(self) -> None:
+        """Close it."""
+
+    async def create_room(self, name: RoomName, session_id: SessionId) -> Room:
+        """Create the room, or give the one of that name that exists (whose settings then stay as they are).
+
+        The room carries our deployment id and the session id as metadata; the caller checks whose it is.
+        """
+
+    async def list_rooms(self) -> list[Room]:
+        """Give all rooms of the server, those of others included."""
+
+    async def delete_room(self, name: RoomName) -> None:
+        """Delete the room; a missing one is deleted."""
+
+    async def list_participants(self, name: RoomName) -> list[Participant]:
+        """Give who is in the room; none when there is no such room."""
+
+    async def remove_participant(self, name: RoomName, identity: Identity) -> None:
+        """Put somebody out; a missing one is out. Revokes no token."""
+
+
+class TokenMint(Protocol):
+    """Signs room tokens. Local, fast, no I/O. Adapter: livekit_tokens."""
+
+    def mint(self, grant: Grant) -> Token:
+        """Sign a token for this grant, valid from now for the configured life."""
