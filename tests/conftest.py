@@ -1,0 +1,81 @@
+"""What all tests share: real media servers, and the rule that CI skips nothing that could have run."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Generator, Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.integration.servers import LiveKitFactory, SharedLiveKit, livekit_factory, shared_livekit
+
+# A skip whose reason begins so stays a skip in CI: the machine itself lacks it and no set-up could change
+# that.
+UNAVAILABLE = "this machine cannot: "
+
+
+@pytest.fixture(scope="session")
+def livekit_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SharedLiveKit]:
+    """One livekit-server for the whole run: url, api_key, api_secret, `webhooks.target` to set per test."""
+    with shared_livekit(tmp_path_factory.mktemp("livekit"), pytest.skip) as server:
+        yield server
+
+
+@pytest.fixture(autouse=True)
+def _forget_webhook_target(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Drop the webhooks that come after the test that wanted them."""
+    yield
+    if "livekit_server" in request.fixturenames:
+        shared: SharedLiveKit = request.getfixturevalue("livekit_server")
+        shared.webhooks.target = None
+        shared.webhooks.received.clear()
+
+
+@pytest.fixture
+def fresh_livekit_server(tmp_path: Path) -> Iterator[LiveKitFactory]:
+    """Start servers that this test has for itself and may kill; `start()` brings one back on its ports."""
+    with livekit_factory(tmp_path, pytest.skip) as make:
+        yield make
+
+
+def _is_ci() -> bool:
+    return os.environ.get("CI", "").lower() in ("1", "true", "yes")
+
+
+def _fail_if_ci(report: pytest.TestReport | pytest.CollectReport) -> None:
+    """Turn a skip into a failure in CI, unless no set-up of this machine could have let the test run."""
+    if not _is_ci() or report.outcome != "skipped" or hasattr(report, "wasxfail"):
+        return
+    reason = _reason(report)
+    if not reason.startswith(UNAVAILABLE):
+        report.outcome = "failed"
+        report.longrepr = f"skipped in CI, where it has to run: {reason}"
+
+
+def _reason(report: pytest.TestReport | pytest.CollectReport) -> str:
+    text = report.longrepr[2] if isinstance(report.longrepr, tuple) else str(report.longrepr)
+    return text.removeprefix("Skipped: ")
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    report = yield
+    _fail_if_ci(report)
+    return report
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_make_collect_report() -> Generator[None, pytest.CollectReport, pytest.CollectReport]:
+    report = yield
+    _fail_if_ci(report)
+    return report
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """List what was skipped and why, so that a green run does not hide it."""
+    skipped = terminalreporter.stats.get("skipped", [])
+    if skipped:
+        terminalreporter.section("skipped, with reasons")
+        for report in skipped:
+            terminalreporter.line(f"{report.nodeid}: {_reason(report)}")
