@@ -86,8 +86,10 @@ class Job:
         strict: its absence ends the session after the service timeout.
         priority: order in the queue, higher first.
         worker_id: who was asked or holds it; None while pending.
-        is_ready: present, and (with ``manual_ready``) said so itself.
-        refused_by: workers that refused or were silent since the job last had a holder: asked last.
+        manual_ready: presence is not enough, the worker says itself that it is ready.
+        said_ready: it did.
+        refused_by: workers that refused, were silent or were lost lately: asked last, until the pause ends.
+        refusals: how often that happened in a row; the pause before the same worker is asked again grows.
         detail: the last reason, one sentence, ours.
     """
 
@@ -100,14 +102,20 @@ class Job:
     priority: int = 0
     worker_id: WorkerId | None = None
     manual_ready: bool = False
-    is_ready: bool = False
+    said_ready: bool = False
     refused_by: tuple[WorkerId, ...] = ()
+    refusals: int = 0
     detail: str = ""
 
     @property
     def identity(self) -> Identity:
         """The identity under which the current attempt joins."""
         return identity_of(self.service_id, max(self.attempt, 1))
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether LiveKit lists the worker and (with ``manual_ready``) it said that it is ready."""
+        return self.state is JobState.JOINED and (self.said_ready or not self.manual_ready)
 
     @property
     def is_missing(self) -> bool:

@@ -10,7 +10,9 @@ from enum import Enum
 from typing import Final, Literal
 
 from orchestrator.core.errors import IllegalTransitionError
-from orchestrator.core.ids import RecordingId
+from orchestrator.core.ids import RecordingId, ServiceId
+
+RECORDER: Final = ServiceId("recorder")  # the service that records
 
 
 class RecordingStatus(Enum):

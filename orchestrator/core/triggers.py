@@ -63,14 +63,10 @@ class RoomDeleted:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ParticipantsSeen:
-    """Who is in the room (any of them), and which SIDs are certainly not (absent twice, or by webhook).
-
-    ``is_complete`` says that ``present`` is everybody.
-    """
+    """Who is in the room (any of them), and which SIDs are certainly not (absent twice, or by webhook)."""
 
     present: tuple[Participant, ...] = ()
     gone: frozenset[ParticipantSid] = frozenset()
-    is_complete: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -114,7 +110,7 @@ class JobReady:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JobDone:
-    """The worker left as agreed, or (``reached`` false) could not be asked to any more."""
+    """The worker left as agreed."""
 
     job_id: JobId
     attempt: int

@@ -1,0 +1,157 @@
+"""The way out, in order: tokens refused, capture stopped, workers told to leave, room deleted, Terminated.
+
+Every stage has a deadline and the whole a hard limit; a deletion that LiveKit has not confirmed outlives
+Terminated as a command, and the room name stays held until then. Source: architecture §4 (Ending).
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Final
+
+from orchestrator.core.commands import ControlRecording, DeleteRoom
+from orchestrator.core.draft import Draft, armed_for
+from orchestrator.core.events import ClientLeft, SessionTerminated
+from orchestrator.core.jobs import HELD, Job, JobCause, JobState
+from orchestrator.core.recording import RECORDER, Control, Recording, RecordingStatus
+from orchestrator.core.session import Deadline, Session
+from orchestrator.core.states import Cause, RoomStatus
+
+_CAPTURING: Final = (RecordingStatus.STARTING, RecordingStatus.RECORDING)
+
+
+def begin(draft: Draft, cause: Cause, reason: str) -> None:
+    """Move to Terminating, give up what nobody does yet, and stop the capture first."""
+    session = draft.session
+    draft.set(end_reason=reason, deadlines=_recorders_own(session))
+    draft.move(cause)
+    draft.arm("end", session.limits.termination_s)
+    for job in session.jobs:
+        _give_up_unstarted(draft, job)
+    recorder = _capturing_recorder(draft)
+    if recorder is None:
+        _tell_workers(draft)
+        return
+    job, recording = recorder
+    control = Control(n=(recording.wanted.n if recording.wanted else 0) + 1, op="stop")
+    draft.put_recording(replace(recording, wanted=control))
+    draft.commands.append(
+        ControlRecording(
+            job_id=job.job_id,
+            attempt=job.attempt,
+            worker_id=job.worker_id or "",
+            n=control.n,
+            op=control.op,
+        )
+    )
+    draft.set(stage="capture")
+    draft.arm("end:capture", session.limits.capture_stop_s)
+
+
+def end_without_room(draft: Draft, reason: str) -> None:
+    """End a session whose room never was ours: nothing to delete, the name is free at once."""
+    draft.set(end_reason=reason, deadlines={}, is_name_held=False)
+    draft.move(Cause.CREATE_FAILED)
+    for job in draft.session.jobs:
+        _give_up_unstarted(draft, job)
+    _terminated(draft, Cause.CLEANED_UP)
+
+
+def go_on(draft: Draft) -> None:
+    """Take the next stage as soon as the present one has nothing left to wait for."""
+    session = draft.session
+    if session.stage == "capture" and _capturing_recorder(draft) is None:
+        _tell_workers(draft)
+    if draft.session.stage == "leaving" and not _still_here(draft):
+        _delete_room(draft)
+
+
+def room_deleted(draft: Draft) -> None:
+    """LiveKit confirmed: the name is free, and the room life is over."""
+    session = draft.session
+    if session.room_status is RoomStatus.TERMINATING and session.stage == "deleting":
+        draft.set(is_name_held=False, room_sid=None)
+        _terminated(draft, Cause.CLEANED_UP)
+    elif session.room_status is RoomStatus.TERMINATED:
+        draft.set(is_name_held=False, room_sid=None)
+
+
+def deadline_reached(draft: Draft, stage: str) -> None:
+    """A stage took too long, or (stage "") the whole ending did."""
+    session = draft.session
+    if stage == "capture" and session.stage == "capture":
+        _tell_workers(draft)
+    elif stage == "leave" and session.stage == "leaving":
+        _delete_room(draft)
+    elif stage == "" and session.room_status is RoomStatus.TERMINATING:
+        if session.stage != "deleting":
+            _delete_room(draft)
+        _terminated(draft, Cause.HARD_LIMIT)
+
+
+def _capturing_recorder(draft: Draft) -> tuple[Job, Recording] | None:
+    """The recorder's job while media may still come in; None when the cut mark is made or never will be."""
+    recording = draft.session.recording
+    if recording is None or recording.status not in _CAPTURING:
+        return None
+    if recording.wanted is not None and recording.done_op >= recording.wanted.n:
+        return None
+    job = draft.session.job_of(RECORDER)
+    return (job, recording) if job is not None and job.state in HELD else None
+
+
+def _give_up_unstarted(draft: Draft, job: Job) -> None:
+    session = draft.session
+    recording = session.recording
+    is_recorder = job.service_id == RECORDER and recording is not None
+    if is_recorder and recording is not None and recording.checkpoints and job.state is JobState.PENDING:
+        return  # an earlier attempt left something: somebody must still complete it
+    if job.state not in (JobState.PENDING, JobState.OFFERED):
+        return
+    if job.state is JobState.OFFERED:
+        draft.tell_to_leave(job, "session ended", is_stale=True)
+    draft.move_job(job, JobCause.GIVE_UP, detail="the session ended before a worker joined")
+    if is_recorder:
+        draft.fail_recording("the session ended before a recorder joined")
+
+
+def _tell_workers(draft: Draft) -> None:
+    draft.disarm("end:capture")
+    draft.set(stage="leaving")
+    for job in draft.session.jobs:
+        if job.state in HELD:
+            draft.tell_to_leave(job, draft.session.end_reason)
+    draft.arm("end:leave", draft.session.limits.leave_s)
+
+
+def _still_here(draft: Draft) -> list[Job]:
+    """Workers that were told to leave and have not said so; the recorder seals on and holds nothing up."""
+    return [job for job in draft.session.jobs if job.state in HELD and job.service_id != RECORDER]
+
+
+def _delete_room(draft: Draft) -> None:
+    draft.disarm("end:leave", "end:capture")
+    for job in _still_here(draft):
+        draft.move_job(job, JobCause.GIVE_UP, detail="did not say that it left; the room is deleted")
+    draft.set(stage="deleting")
+    draft.commands.append(DeleteRoom(room_name=draft.session.room_name))
+
+
+def _terminated(draft: Draft, cause: Cause) -> None:
+    for participant in draft.session.participants.values():
+        if participant.role == "client":
+            draft.events.append(ClientLeft(session_id=draft.session.id, user_identity=participant.identity))
+    draft.set(stage="", participants={}, deadlines=_recorders_own(draft.session))
+    draft.move(cause)
+    draft.events.append(SessionTerminated(session_id=draft.session.id, end_reason=draft.session.end_reason))
+    if draft.session.recording is not None and draft.session.recording.is_running:
+        draft.arm("recording", draft.session.limits.recording_s)
+
+
+def _recorders_own(session: Session) -> dict[str, Deadline]:
+    """Deadlines that outlive the room: those of the recorder's job, which may still have to complete."""
+    job = session.job_of(RECORDER)
+    if job is None:
+        return {}
+    names = {armed_for("offer", job), armed_for("retry", job)}
+    return {name: deadline for name, deadline in session.deadlines.items() if name in names}
