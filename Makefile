@@ -1,0 +1,55 @@
+# What a person or CI runs. `make help` lists it; every target sets up first what it needs, quickly when it is there.
+PORT ?= 8080
+DATA ?= data
+VENV := .venv/bin
+PYTEST := $(VENV)/python -m pytest
+FAST := not integration and not acceptance and not media
+CODE := orchestrator sdk recorder vault greenroom examples bench scripts tests
+
+.DEFAULT_GOAL := help
+.PHONY: help setup environment media-server run test check full bench docs fmt clean
+
+help: ## list these targets
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1\t\2/p' Makefile | expand -t 16
+
+setup: ## locked packages into .venv, livekit-server into .tools; at once when both are there
+	@$(MAKE) --no-print-directory -j2 environment media-server
+
+environment:
+	@python=$$(PYTHON="$(PYTHON)" scripts/python.sh) && "$$python" scripts/setup.py
+
+media-server:
+	@python=$$(PYTHON="$(PYTHON)" scripts/python.sh) && "$$python" scripts/livekit_server.py >/dev/null
+
+run: setup ## everything on this machine: the demo first, then it stays up; one Ctrl-C ends it
+	@exec $(VENV)/greenroom up --demo --port $(PORT) --data $(DATA)
+
+check: environment ## format, lint, types, import rules, docs, fast tests
+	$(VENV)/ruff check .
+	$(VENV)/ruff format --check .
+	$(VENV)/mypy
+	$(VENV)/lint-imports
+	$(VENV)/python scripts/docs.py --check
+	$(PYTEST) -m "$(FAST)"
+
+# The media tests load both cores and measure time, so they run alone, and first: 5 means that there are none.
+test: setup ## every test: fast, integration, acceptance and media
+	$(PYTEST) -m media || [ $$? -eq 5 ]
+	$(PYTEST) -m "not media"
+
+full: check test bench ## check, test and bench
+
+bench: setup ## the measurements of docs/RESULTS.md
+	@for file in bench/*.py; do case $$file in */__init__.py|*/_*) ;; *) \
+		echo "== $$file"; $(VENV)/python $$file || exit 1;; esac; done
+
+docs: environment ## print again the pages that are made from code
+	$(VENV)/python scripts/docs.py
+
+fmt: environment ## format, and mend what ruff can mend
+	$(VENV)/ruff check --fix .
+	$(VENV)/ruff format .
+
+clean: ## remove caches and build leftovers; .venv, .tools and data stay
+	rm -rf build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
+	find $(CODE) -name __pycache__ -type d -prune -exec rm -rf {} +
