@@ -1,0 +1,140 @@
+"""Recordings in a directory: one folder per recording, files that appear whole or not at all.
+
+A file is written under a temporary name, fsynced, given its name by a hard link (which fails where a file
+stands already, as a rename would not), and its directory is fsynced. Source: docs/RECORDING.md §3, §8.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+from collections.abc import Iterator
+from pathlib import Path
+
+from vault.adapters.durable_files import create_durably, sync_directory, sync_file
+from vault.core.ids import RecordingId, parse_recording_id
+from vault.errors import ChunkExistsError, FileMissingError, FormatError, StoreError, StoreFullError
+from vault.ports import RecordingFiles, StoredFile
+
+_NO_LINKS = {errno.EPERM, errno.EOPNOTSUPP, errno.ENOTSUP, errno.ENOSYS, errno.EXDEV}
+
+
+class DirChunkStore:
+    """A ChunkStore on a directory of a file system with hard links."""
+
+    def __init__(self, root: Path) -> None:
+        self._root = root
+
+    def put(self, recording_id: RecordingId, name: str, data: bytes) -> None:
+        """Store one file durably; see `ChunkStore.put`."""
+        path = self._place(recording_id, name)
+        try:
+            create_durably(path, data)
+        except FileExistsError:
+            self._accept_repeat(path, name, data)
+        except OSError as error:
+            raise _store_error(error, path) from error
+
+    def delete(self, recording_id: RecordingId, name: str) -> None:
+        """Remove one file; see `ChunkStore.delete`."""
+        path = self._place(recording_id, name)
+        try:
+            path.unlink(missing_ok=True)
+            if path.parent.is_dir():
+                sync_directory(path.parent)
+        except OSError as error:
+            raise _store_error(error, path) from error
+
+    def files(self, recording_id: RecordingId) -> RecordingFiles:
+        """The files of one recording; see `ChunkStore.files`."""
+        return DirRecording(self._root / parse_recording_id(recording_id))
+
+    def _place(self, recording_id: RecordingId, name: str) -> Path:
+        return self._root / parse_recording_id(recording_id) / _check_name(name)
+
+    def _accept_repeat(self, path: Path, name: str, data: bytes) -> None:
+        try:
+            stored = _read_file(path, max_bytes=len(data))
+            if stored == data:
+                # The earlier put may have been cut short before its own fsync of the directory.
+                sync_file(path)
+                sync_directory(path.parent)
+                return
+        except FormatError:
+            pass  # larger, or no plain file: other bytes
+        except OSError as error:
+            raise _store_error(error, path) from error
+        raise ChunkExistsError(f"{name} is stored already with other bytes, in {path.parent}")
+
+
+class DirRecording:
+    """The files of one recording in a folder of any name. Links are never followed."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def list_files(self) -> list[StoredFile]:
+        """Every entry below the folder; see `RecordingFiles.list_files`."""
+        try:
+            return sorted(_walk(self._path, ""), key=lambda file: file.name)
+        except FileNotFoundError:
+            return []
+        except OSError as error:
+            raise _store_error(error, self._path) from error
+
+    def read(self, name: str, *, max_bytes: int) -> bytes:
+        """The whole of one file; see `RecordingFiles.read`."""
+        path = self._path / _check_name(name)
+        try:
+            return _read_file(path, max_bytes=max_bytes)
+        except (FileNotFoundError, NotADirectoryError):
+            raise FileMissingError(f"{name} is missing in {self._path}") from None
+        except OSError as error:
+            raise _store_error(error, path) from error
+
+
+def _check_name(name: str) -> str:
+    if any(part in ("", ".", "..") for part in name.split("/")) or "\\" in name or "\0" in name:
+        raise ValueError(f"{name!r} is not a name below a recording's folder")
+    return name
+
+
+def _walk(folder: Path, prefix: str) -> Iterator[StoredFile]:
+    with os.scandir(folder) as entries:
+        found = list(entries)
+    if prefix and not found:
+        yield StoredFile(prefix.removesuffix("/"), None)
+    for entry in found:
+        if entry.is_dir(follow_symlinks=False):
+            yield from _walk(folder / entry.name, f"{prefix}{entry.name}/")
+        elif entry.is_file(follow_symlinks=False):
+            yield StoredFile(prefix + entry.name, entry.stat(follow_symlinks=False).st_size)
+        else:
+            yield StoredFile(prefix + entry.name, None)
+
+
+def _read_file(path: Path, *, max_bytes: int) -> bytes:
+    try:
+        # O_NONBLOCK: a pipe that stands here must not make a verifier wait for ever.
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
+    except OSError as error:
+        if error.errno in (errno.ELOOP, errno.ENXIO):
+            raise FormatError("it is not a plain file") from None
+        raise
+    with open(descriptor, "rb") as file:
+        status = os.fstat(descriptor)
+        if not stat.S_ISREG(status.st_mode):
+            raise FormatError("it is not a plain file")
+        if status.st_size > max_bytes:
+            raise FormatError(f"it has {status.st_size} bytes, at most {max_bytes} are allowed here")
+        return file.read(max_bytes)
+
+
+def _store_error(error: OSError, path: Path) -> StoreError:
+    reason = error.strerror or type(error).__name__
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return StoreFullError(f"no space left for {path}")
+    if error.errno in _NO_LINKS:
+        return StoreError(f"{path}: {reason}; the chunk store needs a file system with hard links")
+    return StoreError(f"{path} cannot be read or written: {reason}")

@@ -1,0 +1,70 @@
+"""What can go wrong with a stored recording, one class per thing the caller does about it.
+
+VaultError
+├── StoreError              the store refused or did not answer: try again
+│   └── StoreFullError      no space left: stop, close what is sealed
+├── FileMissingError        the store answered: there is no such file
+├── ChunkExistsError        the place holds other bytes: another writer was here, stop
+├── IntegrityError          the bytes are not what was written: refuse them
+│   ├── FormatError         they do not follow docs/RECORDING.md
+│   ├── SignatureError      they are not signed by the key in use
+│   └── ProofError          they do not lead to the signed root
+├── KeyFileError            a key file is missing, weak or corrupt: repair the key directory
+├── WrongKeyError           the keys at hand do not open this recording: bring the right ones
+├── NotARecordingError      there is no recording at this place: misuse
+└── ExportError             this recording cannot be written as the file that was asked for
+"""
+
+from __future__ import annotations
+
+
+class VaultError(Exception):
+    """Something about a stored recording; the message is one sentence for the person who reads the log."""
+
+
+class StoreError(VaultError):
+    """The chunk store refused or did not answer; the same call may be repeated."""
+
+
+class StoreFullError(StoreError):
+    """The chunk store has no space left."""
+
+
+class FileMissingError(VaultError):
+    """The chunk store has no file of this name."""
+
+
+class ChunkExistsError(VaultError):
+    """A file of this name holds other bytes, and what is stored is never changed."""
+
+
+class IntegrityError(VaultError):
+    """Stored bytes are not what a recorder of ours wrote there."""
+
+
+class FormatError(IntegrityError):
+    """Stored bytes do not follow docs/RECORDING.md."""
+
+
+class SignatureError(IntegrityError):
+    """A signature is not by the key in use, or not over these bytes."""
+
+
+class ProofError(IntegrityError):
+    """Hashes do not lead to the root hash that was signed."""
+
+
+class KeyFileError(VaultError):
+    """A key file is missing, weak, corrupt or open to others."""
+
+
+class WrongKeyError(VaultError):
+    """The key-encryption keys at hand do not open this recording."""
+
+
+class NotARecordingError(VaultError):
+    """This place holds no recording."""
+
+
+class ExportError(VaultError):
+    """The recording cannot be written as one MP4 file at the place asked for."""

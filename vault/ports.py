@@ -1,0 +1,109 @@
+"""What the vault needs from outside: a place for files that are written once, and keys.
+
+Everything here blocks; callers own the threads. Suites: tests/contracts/test_chunk_store.py and
+tests/vault/adapters/test_key_files.py.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+from vault.core.ids import KekId, RecordingId, VerifyKey
+from vault.core.sealing import AttemptScope
+
+
+@dataclass(frozen=True, slots=True)
+class StoredFile:
+    """One entry of a listing.
+
+    Attributes:
+        name: below the recording's folder, with ``/`` between parts.
+        size_bytes: None when it is not a plain file (a link, a device, an empty folder).
+    """
+
+    name: str
+    size_bytes: int | None
+
+
+class RecordingFiles(Protocol):
+    """The files of one recording, to be read. Adapters: dir_store (a folder), any ChunkStore."""
+
+    def list_files(self) -> list[StoredFile]:
+        """Every entry there is, in order of name.
+
+        Raises:
+            StoreError: the store refused or did not answer; worth trying again.
+        """
+
+    def read(self, name: str, *, max_bytes: int) -> bytes:
+        """The whole of one file.
+
+        Raises:
+            FileMissingError: there is none of this name.
+            FormatError: it is larger than ``max_bytes``, or no plain file.
+            StoreError: the store refused or did not answer; worth trying again.
+        """
+
+
+class ChunkStore(Protocol):
+    """Keeps the files of recordings, each written once and never changed.
+
+    Can be built on any store with create-only puts (a directory, an S3 bucket with If-None-Match).
+    Adapters: dir_store; fake: MemoryChunkStore. Suite: tests/contracts/test_chunk_store.py.
+    """
+
+    def put(self, recording_id: RecordingId, name: str, data: bytes) -> None:
+        """Store one file. When this returns, the file survives a power cut.
+
+        Until then there is no file of this name, never a part of one. May be called from several threads.
+
+        Raises:
+            ChunkExistsError: the place holds other bytes. The same bytes again are no error, so a put that
+                timed out can be repeated.
+            StoreFullError: no space left.
+            StoreError: the store refused or did not answer; worth trying again.
+        """
+
+    def delete(self, recording_id: RecordingId, name: str) -> None:
+        """Remove one file, for good; one that is not there is no error.
+
+        Raises:
+            StoreError: the store refused or did not answer; worth trying again.
+        """
+
+    def files(self, recording_id: RecordingId) -> RecordingFiles:
+        """The files of one recording, to be read; of an unknown one, none."""
+
+
+class KeyRing(Protocol):
+    """Wraps and unwraps data keys and signs, without showing a key. Adapter: key_files."""
+
+    @property
+    def kek_id(self) -> KekId:
+        """The key-encryption key that wraps new data keys.
+
+        Raises:
+            KeyFileError: there is none, or it is not clear which.
+        """
+
+    @property
+    def public_key(self) -> VerifyKey:
+        """The public half of the signing key."""
+
+    def wrap(self, data_key: bytes, scope: AttemptScope) -> bytes:
+        """Encrypt a data key under `kek_id`; the form is docs/RECORDING.md §4.3."""
+
+    def unwrap(self, wrapped_key: bytes, *, kek_id: KekId, scope: AttemptScope) -> bytes:
+        """Decrypt a data key.
+
+        Raises:
+            WrongKeyError: no key of this id is at hand, or it does not open it.
+        """
+
+    def sign(self, message: bytes) -> bytes:
+        """Ed25519 over ``message``, 64 bytes; the same message always gives the same signature.
+
+        Raises:
+            KeyFileError: the signing key is not at hand.
+        """
