@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Protocol
+from typing import Literal, Protocol
 
 from orchestrator.core.commands import Command
 from orchestrator.core.events import FeedEvent, Position, RegistryEvent, SessionEvent
@@ -14,6 +14,7 @@ from orchestrator.core.ids import Identity, RoomName, RoomSid, SessionId, Worker
 from orchestrator.core.session import Session
 from orchestrator.core.triggers import Participant
 from orchestrator.core.workers import Registration
+from sdk.wire import JoinRoom, LeaveRoom
 
 
 class Clock(Protocol):
@@ -212,8 +213,8 @@ class RoomServer(Protocol):
         The room carries our deployment id and the session id as metadata; the caller checks whose it is.
         """
 
-    async def list_rooms(self) -> list[Room]:
-        """Give all rooms of the server, those of others included."""
+    async def list_rooms(self, names: tuple[RoomName, ...] = ()) -> list[Room]:
+        """Give the rooms of these names that exist, or (no names) all of the server, those of others too."""
 
     async def delete_room(self, name: RoomName) -> None:
         """Delete the room; a missing one is deleted."""
@@ -230,3 +231,51 @@ class TokenMint(Protocol):
 
     def mint(self, grant: Grant) -> Token:
         """Sign a token for this grant, valid from now for the configured life."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Notice:
+    """A verified webhook. ``deployment_id`` and ``session_id`` are "" when the room is not ours."""
+
+    event: str
+    id: str
+    room_name: RoomName
+    room_sid: RoomSid
+    deployment_id: str = ""
+    session_id: str = ""
+    participant: Participant | None = None
+
+
+# --- workers ---
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CallOutcome:
+    """How a push worker answered a call.
+
+    Attributes:
+        answer: ``yes`` (any 2xx), ``no`` (an error status, nobody listens), ``unknown`` (no answer in time:
+            it may have been done).
+        detail: one sentence, ours; nothing of the worker's answer.
+        retry_after_s: what its `Retry-After` header said, if it said anything.
+    """
+
+    answer: Literal["yes", "no", "unknown"]
+    detail: str = ""
+    retry_after_s: float | None = None
+
+
+class WorkerCaller(Protocol):
+    """Calls push workers over HTTP. Every call has a deadline; nothing is retried here.
+
+    Adapter: worker_callbacks; fake: tests/fakes/workers.py.
+    """
+
+    async def join_room(self, endpoint: str, request: JoinRoom) -> CallOutcome:
+        """POST /join-room."""
+
+    async def leave_room(self, endpoint: str, request: LeaveRoom) -> CallOutcome:
+        """POST /leave-room; 404 and 405 count as left (the reference has no such route)."""
+
+    async def is_healthy(self, endpoint: str) -> bool:
+        """GET /health: whether it answered, and not with a 5xx."""

@@ -92,6 +92,11 @@ class Session:
         return self.room_status in LIVE
 
     @property
+    def is_over(self) -> bool:
+        """Whether the room life is over."""
+        return self.room_status is RoomStatus.TERMINATED
+
+    @property
     def is_open(self) -> bool:
         """Whether anything may still happen: the room life is not over, or a recording is still sealed."""
         return self.room_status is not RoomStatus.TERMINATED or (

@@ -1,0 +1,95 @@
+"""Finds out who is alive: probes push workers, counts what pull workers miss.
+
+Source: contracts §1 (timeouts), architecture §5: every 2 s, three missed = dead.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Final
+
+import structlog
+
+from orchestrator.core.errors import OrchestratorError
+from orchestrator.ports import Clock, WorkerCaller
+from orchestrator.service.dispatch import Dispatch
+from orchestrator.service.registry import MISSED_LIMIT, Registry, Worker
+
+log = structlog.get_logger(__name__)
+
+_FORGET_S: Final = 60.0
+
+
+class Liveness:
+    """Watches all workers until cancelled."""
+
+    def __init__(
+        self,
+        *,
+        registry: Registry,
+        dispatch: Dispatch,
+        caller: WorkerCaller,
+        clock: Clock,
+        heartbeat_interval_s: float,
+        registration_timeout_s: float,
+        retry_interval_s: float,
+    ) -> None:
+        self._registry = registry
+        self._dispatch = dispatch
+        self._caller = caller
+        self._clock = clock
+        self._heartbeat_interval_s = heartbeat_interval_s
+        self._registration_timeout_s = registration_timeout_s
+        self._retry_interval_s = retry_interval_s
+
+    async def run(self) -> None:
+        """Look at every worker once a heartbeat interval, for ever."""
+        forgot_at = self._clock.monotonic()
+        while True:
+            await asyncio.sleep(self._heartbeat_interval_s)
+            try:
+                await asyncio.gather(*(self.check(worker) for worker in self._registry.all()))
+                if self._clock.monotonic() - forgot_at > _FORGET_S:
+                    forgot_at = self._clock.monotonic()
+                    await self._registry.forget_old()
+            except OrchestratorError as error:
+                log.warning("liveness_pass_failed", error=str(error))
+
+    async def check(self, worker: Worker) -> None:
+        """Look at one worker: heard lately, else probed (push) or counted as missed."""
+        silent_s = self._clock.monotonic() - worker.heard_at
+        if silent_s < self._heartbeat_interval_s:
+            return
+        if not worker.is_push:
+            if worker.line is not None:
+                await self._missed(worker, silent_s)
+            return
+        is_given_up = silent_s > self._registration_timeout_s
+        if is_given_up and self._clock.monotonic() - worker.probed_at < self._retry_interval_s:
+            return
+        worker.probed_at = self._clock.monotonic()
+        endpoint = worker.registration.endpoint
+        assert endpoint is not None
+        if await self._caller.is_healthy(endpoint):
+            self.heard(worker)
+        else:
+            await self._missed(worker, silent_s)
+
+    def heard(self, worker: Worker) -> None:
+        """Note a sign of life; who was dead is asked again."""
+        if self._registry.heard(worker):
+            log.info("worker_back", worker_id=worker.registration.worker_id)
+            self._dispatch.wake(worker.registration.service_id)
+
+    async def _missed(self, worker: Worker, silent_s: float) -> None:
+        worker.missed += 1
+        if worker.missed < MISSED_LIMIT or worker.is_dead:
+            return
+        worker.is_dead = True
+        worker_id = worker.registration.worker_id
+        reason = f"not heard for {silent_s:.0f} s"
+        await self._registry.unavailable(worker, reason)
+        if worker.line is not None:
+            worker.line.close("no heartbeat")
+            worker.line = None
+        await self._dispatch.lose_jobs(worker_id, f"the worker was {reason}")

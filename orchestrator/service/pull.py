@@ -1,0 +1,283 @@
+"""The orchestrator's side of the pull protocol: what each frame of a worker does.
+
+One `PullConnection` per WebSocket; the web edge feeds it frames and tells it when the socket is closed.
+Source: contracts §7.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Final, assert_never
+
+import structlog
+
+from orchestrator.core.errors import OrchestratorError, StaleAttemptError
+from orchestrator.core.ids import JobId, ServiceId, SessionId, WorkerId
+from orchestrator.core.jobs import JobState
+from orchestrator.core.recording import RECORDER, RecordingStatus
+from orchestrator.core.session import Session
+from orchestrator.core.triggers import JobAccepted, JobDone, JobLost, JobReady, JobRefused, RecordingReported
+from orchestrator.core.workers import Registration
+from orchestrator.ports import Clock
+from orchestrator.service.deadlines import Looker
+from orchestrator.service.dispatch import Dispatch
+from orchestrator.service.feed import Feed
+from orchestrator.service.registry import Line, Registry, Worker
+from orchestrator.service.sessions import Sessions
+from sdk.wire import (
+    Accept,
+    Ack,
+    Control,
+    HeldJob,
+    Hello,
+    Leave,
+    Ping,
+    Pong,
+    RecordingReport,
+    Refuse,
+    Report,
+    Stale,
+    TokenRenewed,
+    TokenWanted,
+    Welcome,
+    WorkerFrame,
+)
+
+log = structlog.get_logger(__name__)
+
+COME_BACK_S: Final = 1.0  # a closed socket has so long to be back before its jobs are offered to others
+COME_BACK_AT_START_S: Final = 6.0  # after an orchestrator's start everybody has to connect again
+HELLO_S: Final = 10.0
+
+
+class PullWorkers:
+    """All pull workers: connections that come, speak and go."""
+
+    def __init__(
+        self,
+        *,
+        sessions: Sessions,
+        registry: Registry,
+        dispatch: Dispatch,
+        looker: Looker,
+        feed: Feed,
+        clock: Clock,
+        instance: str,
+        heartbeat_interval_s: float,
+    ) -> None:
+        self._sessions = sessions
+        self._registry = registry
+        self._dispatch = dispatch
+        self._looker = looker
+        self._feed = feed
+        self._clock = clock
+        self._instance = instance
+        self._heartbeat_interval_s = heartbeat_interval_s
+        self._started_at = clock.monotonic()
+
+    async def welcome(self, line: Line, hello: Hello) -> Worker:
+        """Register a worker that said hello; settle which of its jobs stay with it.
+
+        Raises:
+            StoreError: the registration is not durable; the connection ends and the worker tries again.
+        """
+        now = self._sessions.now()
+        worker_id = WorkerId(hello.worker_id)
+        worker = await self._registry.register(
+            Registration(
+                worker_id=worker_id,
+                service_id=ServiceId(hello.service_id),
+                metadata=hello.metadata,
+                capabilities=hello.capabilities,
+                capacity=hello.capacity,
+                in_default=hello.in_default and hello.service_id != RECORDER,
+                registered_at=now,
+                seen_at=now,
+            ),
+            line,
+        )
+        resumed = [
+            held for held in hello.resuming if self._dispatch.holds(worker_id, held.job_id, held.attempt)
+        ]
+        line.send(
+            Welcome(
+                worker_id=worker_id,
+                heartbeat_interval=self._heartbeat_interval_s,
+                instance=self._instance,
+                resumed=resumed,
+            )
+        )
+        for held in hello.resuming:
+            if held not in resumed:
+                line.send(Stale(job_id=held.job_id, attempt=held.attempt))
+        keep = frozenset(JobId(held.job_id) for held in resumed)
+        await self._dispatch.lose_jobs(worker_id, "the worker came back without it", keep)
+        for held in resumed:
+            self._bring_up_to_date(worker, held)
+        self._dispatch.wake(ServiceId(hello.service_id))
+        return worker
+
+    async def frame(self, worker: Worker, line: Line, frame: WorkerFrame) -> None:
+        """Do what a frame asks for.
+
+        Raises:
+            StoreError: nothing was acknowledged; the worker says it again after it reconnected.
+        """
+        if self._registry.heard(worker):
+            self._dispatch.wake(worker.registration.service_id)
+        match frame:
+            case Ping():
+                worker.load = frame.load
+                if worker.is_draining and not frame.draining:
+                    self._dispatch.wake(worker.registration.service_id)
+                worker.is_draining = frame.draining
+                line.send(Pong(position=self._feed.position))
+            case Accept() | Refuse() | Report() | RecordingReport() | TokenWanted():
+                held = self._dispatch.holds(worker.registration.worker_id, frame.job_id, frame.attempt)
+                if held is None and not self._is_over(frame):
+                    line.send(Stale(job_id=frame.job_id, attempt=frame.attempt))
+                elif held is not None:
+                    await self._job_frame(worker, line, frame)
+            case Hello():
+                log.info("second_hello_ignored", worker_id=worker.registration.worker_id)
+            case _:
+                assert_never(frame)
+
+    async def closed(self, worker: Worker, line: Line) -> None:
+        """The socket is gone: wait for it to come back, then offer its jobs to others."""
+        if worker.line is not line:
+            return  # it has connected again already
+        worker.line = None
+        worker_id = worker.registration.worker_id
+        since_start = self._clock.monotonic() - self._started_at
+        await asyncio.sleep(max(COME_BACK_S, COME_BACK_AT_START_S - since_start))
+        now = self._registry.find(worker_id)
+        if now is None or now.line is not None:
+            return
+        await self._registry.unavailable(now, "connection closed")
+        await self._dispatch.lose_jobs(worker_id, "the worker's connection closed")
+
+    async def after_start(self) -> None:
+        """Give pull workers of the time before this start their chance, then offer their jobs to others."""
+        await asyncio.sleep(COME_BACK_AT_START_S)
+        for worker in self._registry.all():
+            if not worker.is_push and worker.line is None:
+                reason = "the worker did not come back after the orchestrator's start"
+                try:
+                    await self._dispatch.lose_jobs(worker.registration.worker_id, reason)
+                except OrchestratorError as error:
+                    log.warning("jobs_not_taken_back", error=str(error))
+        for session in self._sessions.live.all():
+            for job in session.jobs:  # held by somebody whose registration is gone
+                if job.worker_id is not None and self._registry.find(job.worker_id) is None:
+                    lost = JobLost(job_id=job.job_id, attempt=job.attempt, detail="the worker is unknown")
+                    await self._dispatch.tell(session.id, lost)
+
+    def _bring_up_to_date(self, worker: Worker, held: HeldJob) -> None:
+        """Say again what the worker may have missed while it was away."""
+        found = self._dispatch.holds(worker.registration.worker_id, held.job_id, held.attempt)
+        if found is None or worker.line is None:
+            return
+        session, job = found
+        if job.state is JobState.ACCEPTED:
+            self._dispatch.assign(session, job, worker)
+        wanted = session.recording.wanted if session.recording is not None else None
+        if job.service_id == RECORDER and wanted is not None and session.recording is not None:
+            is_open = session.recording.done_op < wanted.n
+            control = Control(job_id=job.job_id, attempt=job.attempt, n=wanted.n, op=wanted.op)
+            if is_open:
+                worker.line.send(control)
+        if not session.is_live and session.stage != "capture":
+            worker.line.send(Leave(job_id=job.job_id, attempt=job.attempt, reason=session.end_reason))
+
+    async def _job_frame(
+        self,
+        worker: Worker,
+        line: Line,
+        frame: Accept | Refuse | Report | RecordingReport | TokenWanted,
+    ) -> None:
+        found = self._dispatch.holds(worker.registration.worker_id, frame.job_id, frame.attempt)
+        assert found is not None
+        session, job = found
+        match frame:
+            case Accept():
+                accepted = JobAccepted(
+                    job_id=job.job_id, attempt=job.attempt, manual_ready=frame.manual_ready
+                )
+                after = await self._dispatch.tell(session.id, accepted)
+                taken = after.job(job.job_id) if after is not None else None
+                if after is None or taken is None or taken.attempt != frame.attempt:
+                    line.send(Stale(job_id=frame.job_id, attempt=frame.attempt))
+                elif taken.state is JobState.ACCEPTED:
+                    self._dispatch.assign(after, taken, worker)
+            case Refuse():
+                detail = frame.reason[:200] or "the worker refused"
+                await self._dispatch.tell(
+                    session.id, JobRefused(job_id=job.job_id, attempt=job.attempt, detail=detail)
+                )
+            case Report():
+                await self._report(frame, session.id, job.job_id)
+            case RecordingReport():
+                await self._recording(line, frame, session)
+            case TokenWanted():
+                token = self._dispatch.token_for(session, job)
+                line.send(
+                    TokenRenewed(
+                        job_id=job.job_id,
+                        attempt=job.attempt,
+                        access_token=token.jwt,
+                        expires_at=token.expires_at.isoformat().replace("+00:00", "Z"),
+                    )
+                )
+            case _:
+                assert_never(frame)
+
+    async def _report(self, frame: Report, session_id: SessionId, job_id: JobId) -> None:
+        detail = frame.detail[:500]
+        match frame.state:
+            case "joined":
+                self._dispatch.start(self._looker.look(session_id))
+            case "ready":
+                await self._dispatch.tell(session_id, JobReady(job_id=job_id, attempt=frame.attempt))
+            case "done":
+                await self._dispatch.tell(
+                    session_id, JobDone(job_id=job_id, attempt=frame.attempt, detail=detail)
+                )
+            case "failed":
+                await self._dispatch.tell(
+                    session_id,
+                    JobLost(job_id=job_id, attempt=frame.attempt, detail=detail or "the worker failed"),
+                )
+            case _:
+                assert_never(frame.state)
+
+    async def _recording(self, line: Line, frame: RecordingReport, session: Session) -> None:
+        if session.recording is None or session.recording.recording_id != frame.recording_id:
+            line.send(Stale(job_id=frame.job_id, attempt=frame.attempt))
+            return
+        try:
+            await self._sessions.apply(
+                session.id,
+                RecordingReported(
+                    job_id=JobId(frame.job_id),
+                    attempt=frame.attempt,
+                    n=frame.n,
+                    status=RecordingStatus(frame.state),
+                    tree_size=frame.tree_size,
+                    root=frame.root,
+                    checkpoint=frame.checkpoint,
+                    store=frame.store,
+                    stats=frame.stats,
+                    op=frame.op,
+                    closes=tuple(frame.closes),
+                    detail=frame.detail[:500],
+                ),
+            )
+        except StaleAttemptError:
+            line.send(Stale(job_id=frame.job_id, attempt=frame.attempt))
+        else:
+            line.send(Ack(job_id=frame.job_id, attempt=frame.attempt, n=frame.n))
+
+    def _is_over(self, frame: Accept | Refuse | Report | RecordingReport | TokenWanted) -> bool:
+        """Whether a report only repeats an end that is committed: it needs no answer."""
+        return isinstance(frame, Report) and frame.state in ("done", "failed")

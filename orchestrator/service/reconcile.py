@@ -1,0 +1,164 @@
+"""Makes our view of LiveKit right from its own lists, even when every webhook is lost.
+
+LiveKit is read before our records, an absence is believed after two lists, and only rooms whose metadata
+carries our deployment id are ours to delete. Source: architecture §4 (Truth about the room).
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Final
+
+import structlog
+
+from orchestrator.core.errors import OrchestratorError, RoomServerError, RoomServerUnavailableError
+from orchestrator.core.ids import RoomName, SessionId
+from orchestrator.core.session import Session
+from orchestrator.core.triggers import ParticipantsSeen, RoomCreated, RoomLost
+from orchestrator.ports import Clock, Room, RoomServer
+from orchestrator.service.sessions import Sessions
+
+log = structlog.get_logger(__name__)
+
+_SECOND_LOOK_S: Final = 0.5  # LiveKit's lists lag a little just after a join
+_GHOST_AGE_S: Final = 1.0  # two passes at least this far apart before a ghost is believed
+_SIDE_BY_SIDE: Final = 8
+
+
+class Reconciler:
+    """Compares rooms and participants with LiveKit's lists until cancelled."""
+
+    def __init__(
+        self,
+        *,
+        sessions: Sessions,
+        rooms: RoomServer,
+        clock: Clock,
+        rooms_interval_s: float,
+        participants_interval_s: float,
+    ) -> None:
+        self._sessions = sessions
+        self._rooms = rooms
+        self._clock = clock
+        self._rooms_interval_s = rooms_interval_s
+        self._participants_interval_s = participants_interval_s
+        self._ghosts: dict[RoomName, float] = {}  # since when a room of ours without a session is seen
+        self._slots = asyncio.Semaphore(_SIDE_BY_SIDE)
+        self.is_reachable = True  # whether the last list was answered
+        self.last_pass_s = 0.0
+
+    async def run_rooms(self) -> None:
+        """Compare rooms for ever."""
+        while True:
+            started = self._clock.monotonic()
+            try:
+                await self.compare_rooms()
+                self._say_reachable(True)
+            except RoomServerUnavailableError:
+                self._say_reachable(False)
+            except OrchestratorError as error:
+                log.warning("reconcile_rooms_failed", error=str(error))
+            self.last_pass_s = self._clock.monotonic() - started
+            await asyncio.sleep(self._rooms_interval_s)
+
+    async def run_participants(self) -> None:
+        """Compare the participants of all rooms for ever."""
+        while True:
+            await asyncio.sleep(self._participants_interval_s)
+            if self.is_reachable:
+                await asyncio.gather(
+                    *(
+                        self._look_quietly(session.id)
+                        for session in self._sessions.live.all()
+                        if session.room_sid is not None and not session.is_over
+                    )
+                )
+
+    async def compare_rooms(self) -> None:
+        """Find rooms that LiveKit lost and rooms that nobody needs any more."""
+        listed = {room.name: room for room in await self._rooms.list_rooms()}
+        lost = [s for s in self._sessions.live.all() if self._is_lost(s, listed)]
+        if lost:
+            await asyncio.sleep(_SECOND_LOOK_S)
+            listed = {room.name: room for room in await self._rooms.list_rooms()}
+            for before in lost:
+                session = self._sessions.live.get(before.id)
+                if session is not None and session.room_sid == before.room_sid:
+                    await self._confirm_lost(session, listed)
+        await self._sweep_ghosts(listed)
+
+    async def look(self, session_id: SessionId) -> None:
+        """Bring the view of one room in line with LiveKit's list, absences confirmed by a second list.
+
+        Raises:
+            RoomServerError: LiveKit did not answer; nothing was concluded.
+        """
+        async with self._slots:
+            session = await self._sessions.get(session_id)
+            if session.room_sid is None:
+                return
+            present = await self._rooms.list_participants(session.room_name)
+            session = await self._sessions.get(session_id)
+            sids = {participant.sid for participant in present}
+            gone = session.participants.keys() - sids
+            if sids - session.participants.keys():
+                session = await self._sessions.apply(session_id, ParticipantsSeen(present=tuple(present)))
+            if not gone:
+                return
+            await asyncio.sleep(_SECOND_LOOK_S)
+            present = await self._rooms.list_participants(session.room_name)
+            still_gone = frozenset(gone - {participant.sid for participant in present})
+            if still_gone:
+                await self._sessions.apply(
+                    session_id, ParticipantsSeen(present=tuple(present), gone=still_gone)
+                )
+
+    async def _look_quietly(self, session_id: SessionId) -> None:
+        try:
+            await self.look(session_id)
+        except OrchestratorError as error:
+            log.debug("look_failed", session_id=session_id, error=str(error))
+
+    def _is_lost(self, session: Session, listed: dict[RoomName, Room]) -> bool:
+        room = listed.get(session.room_name)
+        return (
+            session.is_live
+            and session.room_sid is not None
+            and (room is None or room.sid != session.room_sid)
+        )
+
+    async def _confirm_lost(self, session: Session, listed: dict[RoomName, Room]) -> None:
+        room = listed.get(session.room_name)
+        if room is None:
+            log.info("room_lost", session_id=session.id, room_name=session.room_name)
+            await self._sessions.apply(session.id, RoomLost(sid=session.room_sid))
+        elif room.sid != session.room_sid and self._is_of(room, session):
+            # Made again by a CreateRoom whose answer we never saw.
+            await self._sessions.apply(session.id, RoomCreated(sid=room.sid))
+
+    async def _sweep_ghosts(self, listed: dict[RoomName, Room]) -> None:
+        now = self._clock.monotonic()
+        ghosts = [room for room in listed.values() if self._is_ghost(room)]
+        self._ghosts = {room.name: self._ghosts.get(room.name, now) for room in ghosts}
+        for room in ghosts:
+            if now - self._ghosts[room.name] >= _GHOST_AGE_S:
+                log.warning("ghost_room_deleted", room_name=room.name)
+                try:
+                    await self._rooms.delete_room(room.name)
+                except RoomServerError:
+                    continue  # the next pass tries again
+
+    def _is_ghost(self, room: Room) -> bool:
+        if room.deployment_id != self._sessions.deployment_id or room.name in self._sessions.creating:
+            return False
+        session = self._sessions.live.of_room(room.name)
+        # A session that is ending deletes its room itself, in its order.
+        return session is None or session.is_over or session.id != room.session_id
+
+    def _is_of(self, room: Room, session: Session) -> bool:
+        return (room.deployment_id, room.session_id) == (self._sessions.deployment_id, session.id)
+
+    def _say_reachable(self, is_reachable: bool) -> None:
+        if is_reachable is not self.is_reachable:
+            log.warning("livekit_back" if is_reachable else "livekit_unreachable")
+        self.is_reachable = is_reachable

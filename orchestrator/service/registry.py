@@ -1,0 +1,213 @@
+"""Who offers what, and who is alive: registrations durable, liveness in memory.
+
+A worker is heard by its heartbeat, by a frame on its socket, or by a probe of its `/health`. Three missed
+make it dead: its jobs are offered to others. Not heard within the registration timeout it is Disconnected
+and probed more rarely; its first answer brings it back. Source: contracts §1 (timeouts), architecture §5.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field, replace
+from datetime import timedelta
+from typing import Final, Protocol
+
+import structlog
+
+from orchestrator.core.errors import WorkerNotFoundError
+from orchestrator.core.events import MicroserviceRegistered, MicroserviceUnavailable
+from orchestrator.core.ids import JobId, ServiceId, WorkerId
+from orchestrator.core.jobs import HELD, JobState
+from orchestrator.core.session import Session
+from orchestrator.core.workers import Candidate, Registration, ServiceStatus
+from orchestrator.ports import Clock, SessionStore
+from sdk.wire import OrchestratorFrame
+
+log = structlog.get_logger(__name__)
+
+MISSED_LIMIT: Final = 3  # heartbeats or probes in a row
+FORGOTTEN_AFTER: Final = timedelta(hours=24)
+
+
+class Line(Protocol):
+    """An open connection to a pull worker."""
+
+    def send(self, frame: OrchestratorFrame) -> None:
+        """Put a frame on the line; a line that is down or too slow drops it and closes itself."""
+
+    def close(self, reason: str) -> None:
+        """End the connection."""
+
+
+@dataclass(slots=True, kw_only=True)
+class Worker:
+    """A worker as this instance knows it; mutable, owned by the registry."""
+
+    registration: Registration
+    line: Line | None = None
+    heard_at: float  # monotonic seconds
+    missed: int = 0
+    probed_at: float = 0.0
+    is_dead: bool = False
+    is_draining: bool = False
+    load: float = 0.0
+    jobs: dict[JobId, JobState] = field(default_factory=dict)
+
+    @property
+    def is_push(self) -> bool:
+        """Whether it is called by HTTP."""
+        return self.registration.endpoint is not None
+
+    @property
+    def is_up(self) -> bool:
+        """Whether it can be asked."""
+        return not self.is_dead and not self.is_draining and (self.is_push or self.line is not None)
+
+    @property
+    def status(self) -> ServiceStatus:
+        """The reference's word for how it stands."""
+        if self.is_dead or (not self.is_push and self.line is None):
+            return "Disconnected"
+        if JobState.JOINED in self.jobs.values():
+            return "Ready"
+        return "Joining" if self.jobs else "Registered"
+
+
+class Registry:
+    """All workers."""
+
+    def __init__(self, *, store: SessionStore, clock: Clock) -> None:
+        self._store = store
+        self._clock = clock
+        self._workers: dict[WorkerId, Worker] = {}
+
+    async def open(self) -> None:
+        """Take over the registrations of earlier starts; they are probed before they are believed dead."""
+        for registration in await self._store.workers():
+            self._workers[registration.worker_id] = Worker(
+                registration=registration, heard_at=self._clock.monotonic()
+            )
+
+    async def register(self, registration: Registration, line: Line | None = None) -> Worker:
+        """Insert or replace a registration; durable when this returns."""
+        old = self._workers.get(registration.worker_id)
+        if old is not None:
+            registration = replace(registration, registered_at=old.registration.registered_at)
+        is_news = old is None or old.status == "Disconnected" or _differs(old.registration, registration)
+        if is_news:
+            event = MicroserviceRegistered(
+                service_id=registration.service_id, worker_id=registration.worker_id
+            )
+            await self._store.save_worker(registration, (event,))
+        worker = Worker(registration=registration, line=line, heard_at=self._clock.monotonic())
+        if old is not None:
+            worker.jobs = old.jobs
+            if old.line is not None and old.line is not line:
+                old.line.close("this worker connected again")
+        self._workers[registration.worker_id] = worker
+        return worker
+
+    async def unregister(self, worker_id: WorkerId) -> Worker:
+        """Forget a registration.
+
+        Raises:
+            WorkerNotFoundError: there is none.
+        """
+        worker = self.get(worker_id)
+        event = MicroserviceUnavailable(
+            service_id=worker.registration.service_id, worker_id=worker_id, reason="unregistered"
+        )
+        await self._store.delete_worker(worker_id, (event,))
+        self._workers.pop(worker_id, None)
+        if worker.line is not None:
+            worker.line.close("unregistered")
+        return worker
+
+    def get(self, worker_id: WorkerId) -> Worker:
+        """Give a worker.
+
+        Raises:
+            WorkerNotFoundError: it is not registered.
+        """
+        worker = self._workers.get(worker_id)
+        if worker is None:
+            raise WorkerNotFoundError(f"worker {worker_id!r} is not registered; register again")
+        return worker
+
+    def find(self, worker_id: WorkerId | None) -> Worker | None:
+        """Give a worker, or None."""
+        return self._workers.get(worker_id) if worker_id is not None else None
+
+    def all(self) -> list[Worker]:
+        """Give all workers, by name."""
+        return [self._workers[worker_id] for worker_id in sorted(self._workers)]
+
+    def of_service(self, service_id: str) -> list[Worker]:
+        """Give the workers that offer a service."""
+        return [w for w in self._workers.values() if w.registration.service_id == service_id]
+
+    def default_services(self) -> tuple[ServiceId, ...]:
+        """Give the services that sessions get by default and that have a worker now."""
+        names = {
+            worker.registration.service_id
+            for worker in self._workers.values()
+            if worker.registration.in_default and worker.is_up
+        }
+        return tuple(sorted(names))
+
+    def candidates(self, service_id: str) -> Iterable[Candidate]:
+        """Give the workers of a service that can be asked now."""
+        return (
+            Candidate(
+                worker_id=worker.registration.worker_id,
+                capacity=worker.registration.capacity,
+                jobs=len(worker.jobs),
+                load=worker.load,
+            )
+            for worker in self.of_service(service_id)
+            if worker.is_up
+        )
+
+    def count(self, before: Session | None, after: Session) -> list[ServiceId]:
+        """Keep the number of jobs per worker right; give the services that have more room than before."""
+        freed: list[ServiceId] = []
+        for job in before.jobs if before is not None else ():
+            now = after.job(job.job_id)
+            worker = self.find(job.worker_id)
+            if worker is not None and (
+                now is None or now.worker_id != job.worker_id or now.state not in HELD
+            ):
+                worker.jobs.pop(job.job_id, None)
+                freed.append(job.service_id)
+        for job in after.jobs:
+            worker = self.find(job.worker_id)
+            if worker is not None and job.state in HELD:
+                worker.jobs[job.job_id] = job.state
+        return freed
+
+    def heard(self, worker: Worker) -> bool:
+        """Note a sign of life; True when it had been taken for dead."""
+        worker.heard_at = self._clock.monotonic()
+        worker.missed = 0
+        was_dead, worker.is_dead = worker.is_dead, False
+        return was_dead
+
+    async def unavailable(self, worker: Worker, reason: str) -> None:
+        """Say that a worker is gone for now."""
+        registration = replace(worker.registration, seen_at=self._store.now())
+        event = MicroserviceUnavailable(
+            service_id=registration.service_id, worker_id=registration.worker_id, reason=reason
+        )
+        await self._store.save_worker(registration, (event,))
+        log.info("worker_unavailable", worker_id=registration.worker_id, reason=reason)
+
+    async def forget_old(self) -> None:
+        """Drop registrations of workers that were not heard for a day."""
+        now = self._clock.monotonic()
+        for worker in self.all():
+            if worker.status == "Disconnected" and now - worker.heard_at > FORGOTTEN_AFTER.total_seconds():
+                await self.unregister(worker.registration.worker_id)
+
+
+def _differs(old: Registration, new: Registration) -> bool:
+    return replace(old, seen_at=new.seen_at, registered_at=new.registered_at) != new

@@ -1,0 +1,383 @@
+"""Sessions as callers see them: create, look, token, terminate; and the one way by which a session moves.
+
+`apply` is that way: load, step, commit, then hand the commands on. Everything that happens to a session, be
+it a request, a webhook, a deadline or a worker's word, comes through it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Coroutine
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from typing import Final, Literal, Protocol
+
+import structlog
+
+from orchestrator.core.errors import (
+    FencedError,
+    IllegalTransitionError,
+    RoomNameTakenError,
+    RoomServerError,
+    ServicesTimeoutError,
+    StoreError,
+    VersionConflictError,
+)
+from orchestrator.core.grants import client_grant, operator_grant
+from orchestrator.core.ids import Identity, RecordingId, RoomName, ServiceId, SessionId
+from orchestrator.core.session import Limits, Session
+from orchestrator.core.states import RoomStatus
+from orchestrator.core.step import Opening, Wanted, open_session, step
+from orchestrator.core.triggers import (
+    JobReady,
+    Participant,
+    RoomCreated,
+    RoomCreateFailed,
+    TerminateAsked,
+    Trigger,
+)
+from orchestrator.ports import Change, Clock, CommandRow, Room, RoomServer, SessionStore, Token, TokenMint
+from orchestrator.service.live import LiveSessions
+
+log = structlog.get_logger(__name__)
+
+_CONFLICTS: Final = 8  # reloads before a session that others keep changing is given up for this time
+_MAY_JOIN: Final = (RoomStatus.CREATING, RoomStatus.WAITING, RoomStatus.READY, RoomStatus.ACTIVE)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServiceOptions:
+    """How one service of a new session is treated; ``policy`` None takes the session's."""
+
+    required: bool = True
+    policy: Literal["degrade", "strict"] | None = None
+    priority: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NewSession:
+    """What a caller asks for; the edge has checked names and ranges.
+
+    Attributes:
+        required_services: None = every default service that has a worker now, () = none.
+        record: None = as the setting `[recording] auto` says.
+        wait_s: how long the caller waits for Ready; None does not wait.
+    """
+
+    user_identity: str
+    user_name: str = ""
+    room_name: str | None = None
+    metadata: dict[str, str] = field(default_factory=dict)
+    required_services: tuple[str, ...] | None = None
+    services: dict[str, ServiceOptions] = field(default_factory=dict)
+    policy: Literal["degrade", "strict"] = "degrade"
+    record: bool | None = None
+    expires_in_s: float | None = None
+    max_duration_s: float | None = None
+    wait_s: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CreatedSession:
+    """A session as its creator gets it: the record, and the client's token."""
+
+    session: Session
+    token: Token
+    livekit_url: str
+
+
+class ServiceDirectory(Protocol):
+    """Who is there to be asked."""
+
+    def default_services(self) -> tuple[ServiceId, ...]:
+        """Give the services that sessions get by default and that have a worker now."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SessionPolicy:
+    """What the settings say of every session."""
+
+    livekit_url: str
+    limits: Limits
+    record_auto: bool = False
+    max_duration_s: float | None = None
+
+
+class Sessions:
+    """The sessions of this orchestrator."""
+
+    def __init__(
+        self,
+        *,
+        store: SessionStore,
+        rooms: RoomServer,
+        tokens: TokenMint,
+        clock: Clock,
+        policy: SessionPolicy,
+        live: LiveSessions,
+        directory: ServiceDirectory,
+    ) -> None:
+        self._store = store
+        self._rooms = rooms
+        self._tokens = tokens
+        self._clock = clock
+        self._policy = policy
+        self._directory = directory
+        self._background: set[asyncio.Task[None]] = set()
+        self.live = live
+        self.creating: set[str] = set()  # room names whose intent may not be committed yet
+        self.deployment_id = ""
+        self.run_commands: Callable[[tuple[CommandRow, ...]], None] = lambda rows: None
+
+    async def open(self) -> None:
+        """Take over every open session from the store."""
+        self.deployment_id = await self._store.deployment_id()
+        for session in await self._store.open_sessions():
+            self.live.put(session)
+
+    async def close(self) -> None:
+        """Wait for the results of creations that were already answered."""
+        if self._background:
+            await asyncio.wait(set(self._background), timeout=5.0)
+
+    def now(self) -> datetime:
+        """Give the store's time."""
+        return self._store.now()
+
+    # --- what callers ask ---
+
+    async def create(self, request: NewSession) -> CreatedSession:
+        """Create a session with its room, and give the client's token.
+
+        The answer comes when the intent is durable and LiveKit has the room. The result is committed right
+        after it; a crash in between leaves the `CreateRoom` row, from which another start rebuilds it.
+
+        Raises:
+            RoomNameTakenError: the chosen name is held by a live session or by a room that is not ours.
+            RoomServerUnavailableError, RoomServerError: no room; the session is ending, no late room stays.
+            ServicesTimeoutError: `strict` ended the session while the caller waited.
+            StoreError: nothing was acknowledged.
+        """
+        opening = self._opening(request)
+        name = opening.room_name
+        self.creating.add(name)
+        try:
+            session, row, room = await self._open_room(opening, is_chosen=request.room_name is not None)
+        finally:
+            self.creating.discard(name)
+        trigger = RoomCreated(sid=room.sid)
+        expected = step(session, trigger, self._store.now()).session
+        token = self._client_token(expected, opening.user_identity, opening.user_name, "client")
+        self._in_background(self._finish_creation(session.id, trigger, row))
+        if request.wait_s:
+            expected = await self._wait_until_ready(session.id, request.wait_s)
+        return CreatedSession(session=expected, token=token, livekit_url=self._policy.livekit_url)
+
+    async def get(self, session_id: SessionId) -> Session:
+        """Give the session as last committed.
+
+        Raises:
+            SessionNotFoundError: there is none.
+        """
+        return self.live.get(session_id) or await self._store.load(session_id)
+
+    async def terminate(self, session_id: SessionId, reason: str = "terminated") -> Session:
+        """End the session; ending it again is the same answer."""
+        return await self.apply(session_id, TerminateAsked(reason=reason))
+
+    async def token(
+        self,
+        session_id: SessionId,
+        identity: Identity,
+        name: str,
+        role: Literal["client", "operator"] = "client",
+    ) -> Token:
+        """Mint a room token, also while the room is still being created.
+
+        Raises:
+            IllegalTransitionError: the session is over; its tokens are refused.
+        """
+        session = await self.get(session_id)
+        if session.room_status not in _MAY_JOIN:
+            raise IllegalTransitionError(
+                f"session {session_id} is {session.room_status.value}: it gives no more tokens"
+            )
+        return self._client_token(session, identity, name, role)
+
+    async def service_ready(self, session_id: SessionId, service_id: ServiceId) -> Session:
+        """Take a service's word that it is ready (counts where it asked for `manual_ready`).
+
+        Raises:
+            IllegalTransitionError: the session has no such service, or nobody holds its job now.
+        """
+        session = await self.get(session_id)
+        job = session.job_of(service_id)
+        if job is None or job.worker_id is None:
+            raise IllegalTransitionError(f"session {session_id} has no worker for service {service_id!r} now")
+        return await self.apply(session_id, JobReady(job_id=job.job_id, attempt=job.attempt))
+
+    async def participants(self, session_id: SessionId) -> list[Participant]:
+        """Give who is in the room, asked of LiveKit now; nobody when the session has no room."""
+        session = await self.get(session_id)
+        if not session.is_live or session.room_sid is None:
+            return []
+        return await self._rooms.list_participants(session.room_name)
+
+    # --- the one way ---
+
+    async def apply(
+        self, session_id: SessionId, trigger: Trigger, *, finished: tuple[CommandRow, ...] = ()
+    ) -> Session:
+        """Step a session and commit what follows; commands are handed on after the commit.
+
+        Args:
+            session_id: which.
+            trigger: what happened.
+            finished: command rows that this is the result of; removed with the commit.
+
+        Returns:
+            The record after it (the same when nothing followed).
+
+        Raises:
+            SessionNotFoundError, StaleAttemptError, IllegalTransitionError: nothing was committed.
+            StoreError: nothing was acknowledged.
+        """
+        async with self.live.lock(session_id):
+            for _ in range(_CONFLICTS):
+                session = self.live.get(session_id) or await self._store.load(session_id)
+                decision = step(session, trigger, self._store.now())
+                if decision.is_empty:
+                    break
+                change = Change(
+                    session=decision.session,
+                    events=decision.events,
+                    commands=decision.commands,
+                    finished=finished,
+                )
+                try:
+                    rows = await self._store.commit(change)
+                except VersionConflictError:
+                    self.live.forget(session_id)
+                    continue
+                self.live.put(decision.session)
+                if rows:
+                    self.run_commands(rows)
+                return decision.session
+            else:
+                raise StoreError(f"session {session_id} kept changing; try again")
+        for row in finished:
+            await self._store.finish_command(row)
+        return session
+
+    # --- helpers of create ---
+
+    def _opening(self, request: NewSession) -> Opening:
+        session_id = SessionId(self._clock.new_id())
+        limits = self._policy.limits
+        if request.expires_in_s is not None:
+            limits = replace(limits, ttl_s=request.expires_in_s)
+        record = self._policy.record_auto if request.record is None else request.record
+        return Opening(
+            session_id=session_id,
+            room_name=RoomName(request.room_name or f"room-{session_id}"),
+            user_identity=Identity(request.user_identity),
+            user_name=request.user_name,
+            livekit_url=self._policy.livekit_url,
+            metadata=request.metadata,
+            services=self._wanted(request),
+            recording_id=RecordingId(self._clock.new_id()) if record else None,
+            limits=limits,
+            max_duration_s=request.max_duration_s or self._policy.max_duration_s,
+        )
+
+    def _wanted(self, request: NewSession) -> tuple[Wanted, ...]:
+        names: dict[str, None] = dict.fromkeys(
+            self._directory.default_services()
+            if request.required_services is None
+            else request.required_services
+        )
+        names.update(dict.fromkeys(request.services))
+        wanted = []
+        for name in names:
+            options = request.services.get(name, ServiceOptions())
+            wanted.append(
+                Wanted(
+                    service_id=ServiceId(name),
+                    required=options.required,
+                    strict=(options.policy or request.policy) == "strict",
+                    priority=options.priority,
+                )
+            )
+        return tuple(wanted)
+
+    async def _open_room(self, opening: Opening, *, is_chosen: bool) -> tuple[Session, CommandRow, Room]:
+        """Commit the intent and have the room made: side by side for a name we made, else one by one."""
+        decision = open_session(opening, self._store.now())
+        change = Change(session=decision.session, events=decision.events, commands=decision.commands)
+        if is_chosen:
+            (row,) = await self._store.commit(change)
+            self.live.put(decision.session)
+            return await self._room_or_end(decision.session, row, None)
+        calling = asyncio.ensure_future(self._rooms.create_room(opening.room_name, opening.session_id))
+        try:
+            (row,) = await self._store.commit(change)
+        except BaseException:
+            # Nothing is durable: a room that comes all the same is a ghost and swept by the reconciler.
+            calling.cancel()
+            raise
+        self.live.put(decision.session)
+        return await self._room_or_end(decision.session, row, calling)
+
+    async def _room_or_end(
+        self, session: Session, row: CommandRow, calling: asyncio.Future[Room] | None
+    ) -> tuple[Session, CommandRow, Room]:
+        try:
+            room = await (calling or self._rooms.create_room(session.room_name, session.id))
+        except RoomServerError as error:
+            failed = RoomCreateFailed(detail="LiveKit did not make the room")
+            await self.apply(session.id, failed, finished=(row,))
+            error.add_note(session.id)
+            raise
+        if (room.deployment_id, room.session_id) != (self.deployment_id, session.id):
+            foreign = RoomCreateFailed(detail="the room name belongs to somebody else", is_foreign=True)
+            await self.apply(session.id, foreign, finished=(row,))
+            raise RoomNameTakenError(session.room_name)
+        return session, row, room
+
+    async def _finish_creation(self, session_id: SessionId, trigger: RoomCreated, row: CommandRow) -> None:
+        try:
+            await self.apply(session_id, trigger, finished=(row,))
+        except (StoreError, FencedError) as error:
+            # The row is still there: its lease lapses and the room is "created" again, to the same effect.
+            log.warning("creation_result_not_committed", session_id=session_id, error=str(error))
+
+    async def _wait_until_ready(self, session_id: SessionId, wait_s: float) -> Session:
+        deadline = self._clock.monotonic() + wait_s
+        with self.live.changes(session_id) as changed:
+            while True:
+                changed.clear()
+                session = await self.get(session_id)
+                if session.room_status in (RoomStatus.READY, RoomStatus.ACTIVE):
+                    return session
+                if not session.is_live:
+                    if session.end_reason == "services_timeout":
+                        raise ServicesTimeoutError(session_id, session.missing_services)
+                    return session
+                left = deadline - self._clock.monotonic()
+                if left <= 0:
+                    return session
+                try:
+                    await asyncio.wait_for(changed.wait(), left)
+                except TimeoutError:
+                    continue
+
+    def _client_token(
+        self, session: Session, identity: Identity, name: str, role: Literal["client", "operator"]
+    ) -> Token:
+        make = client_grant if role == "client" else operator_grant
+        return self._tokens.mint(make(session.room_name, identity, name))
+
+    def _in_background(self, work: Coroutine[object, object, None]) -> None:
+        task = asyncio.ensure_future(work)
+        self._background.add(task)
+        task.add_done_callback(self._background.discard)

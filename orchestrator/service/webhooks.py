@@ -1,0 +1,63 @@
+"""Takes LiveKit's webhooks as hints: they make it fast, the reconciler makes it right.
+
+The result is committed before the answer, so an answered webhook is never lost; what it says is keyed by
+SIDs, so a repeated or late one changes nothing.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+import structlog
+
+from orchestrator.core.errors import IllegalTransitionError, SessionNotFoundError
+from orchestrator.core.session import Session
+from orchestrator.core.triggers import ParticipantsSeen, RoomFinished, Trigger
+from orchestrator.ports import Notice
+from orchestrator.service.sessions import Sessions
+
+log = structlog.get_logger(__name__)
+
+_LEFT: Final = ("participant_left", "participant_connection_aborted")
+
+
+class Webhooks:
+    """Applies notices to sessions."""
+
+    def __init__(self, sessions: Sessions) -> None:
+        self._sessions = sessions
+
+    async def accept(self, notice: Notice) -> None:
+        """Commit what a notice says; one that says nothing about a session of ours is accepted too.
+
+        Raises:
+            StoreError: it was not persisted; answer 5xx, LiveKit sends it again.
+        """
+        session = self._session_of(notice)
+        trigger = self._trigger(notice)
+        if session is None or trigger is None:
+            return
+        try:
+            await self._sessions.apply(session.id, trigger)
+        except (IllegalTransitionError, SessionNotFoundError) as error:
+            log.info("late_webhook_dropped", webhook=notice.event, session_id=session.id, reason=str(error))
+
+    def _session_of(self, notice: Notice) -> Session | None:
+        session = self._sessions.live.of_room(notice.room_name)
+        if session is None:
+            return None
+        # A room of this name in another life, or of a stranger, says nothing about this session.
+        if session.room_sid is not None and session.room_sid != notice.room_sid:
+            return None
+        if notice.session_id and notice.session_id != session.id:
+            return None
+        return session
+
+    def _trigger(self, notice: Notice) -> Trigger | None:
+        if notice.event == "participant_joined" and notice.participant is not None:
+            return ParticipantsSeen(present=(notice.participant,))
+        if notice.event in _LEFT and notice.participant is not None:
+            return ParticipantsSeen(gone=frozenset({notice.participant.sid}))
+        if notice.event == "room_finished":
+            return RoomFinished(sid=notice.room_sid)
+        return None
