@@ -98,6 +98,16 @@ def prepare(
     )
 
 
+def clean_environment(environment: Mapping[str, str]) -> dict[str, str]:
+    """Leave out the variables that livekit-server reads itself: they would win over the file it is given."""
+    names = ("NODE_IP", "UDP_PORT", "REDIS_HOST", "REDIS_PASSWORD")
+    return {
+        name: value
+        for name, value in environment.items()
+        if not name.startswith("LIVEKIT_") and name not in names
+    }
+
+
 def answers(setup: MediaServerSetup, *, timeout_s: float = 1.0) -> bool:
     """Ask the server once whether it is up; it answers 200 as soon as it takes rooms."""
     connection = http.client.HTTPConnection(free_ports.LOOPBACK, setup.http_port, timeout=timeout_s)
@@ -195,6 +205,7 @@ class MediaServer:
         with self.setup.log_path.open("ab") as log:
             self._process = subprocess.Popen(
                 die_with_parent.with_parent(self.setup.argv, signum=signal.SIGKILL),
+                env=clean_environment(os.environ),
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,

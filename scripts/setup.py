@@ -1,7 +1,8 @@
 """Makes the project's environment in `.venv`: locked packages, checked hashes, the project itself editable.
 
-Standard library only; `scripts/python.sh` finds the Python to run it with. Nothing happens, at once, when nothing changed since the last time. A set-up that was
-interrupted is seen by the mark it left, and is begun again from an empty folder.
+Standard library only; `scripts/python.sh` finds the Python to run it with. Nothing happens, at once, when
+nothing changed since the last time. A set-up that was interrupted is seen by the mark it left, and is begun
+again from an empty folder.
 """
 
 from __future__ import annotations
