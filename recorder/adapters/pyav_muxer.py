@@ -1,0 +1,224 @@
+"""Encodes decoded media with PyAV to what MP4 holds: H.264 (libx264) and Opus (libopus), and the init parts.
+
+The containers are opened for their head only (ftyp and moov); fragments are written by core/fragments.py.
+"""
+
+from __future__ import annotations
+
+import io
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import Any, Final
+
+import av
+import av.error
+import numpy as np
+from av.audio.stream import AudioStream
+from av.container import OutputContainer
+from av.video.frame import PictureType
+from av.video.stream import VideoStream
+
+from recorder.core.avc import codec_string, length_prefixed
+from recorder.core.chunking import TrackFormat
+from recorder.core.errors import CaptureError
+from recorder.core.fragments import Packet
+from recorder.core.timeline import AUDIO_RATE_HZ, AUDIO_TIME_BASE, VIDEO_TIME_BASE
+from recorder.ports import Picture
+
+_QUALITY_CRF: Final = {"low": "30", "medium": "26", "high": "22"}
+_HEAD_ONLY: Final = {"movflags": "empty_moov+default_base_moof+frag_custom", "video_track_timescale": "90000"}
+_USUAL_FRAME: Final = 3_000  # ticks: how long a frame stands that no other followed, 1/30 s
+_OPUS_SAMPLES: Final = 960  # 20 ms in each packet
+_OPUS_BIT_RATE: Final = 96_000
+_CHANNELS: Final = 2
+
+
+@dataclass(frozen=True, slots=True)
+class PyavEncoders:
+    """Makes PyAV encoders; an `Encoders`.
+
+    Args:
+        quality: low, medium or high: x264's constant rate factor 30, 26 or 22.
+    """
+
+    quality: str = "high"
+
+    def __post_init__(self) -> None:
+        if self.quality not in _QUALITY_CRF:
+            raise ValueError(f"quality {self.quality!r} is not one of {', '.join(_QUALITY_CRF)}")
+
+    def video(self, *, width: int, height: int) -> X264Encoder:
+        """Make an H.264 encoder; an odd row or column at the edge is left out."""
+        return X264Encoder(width=width, height=height, crf=_QUALITY_CRF[self.quality])
+
+    def audio(self) -> OpusEncoder:
+        """Make an Opus encoder."""
+        return OpusEncoder()
+
+
+class X264Encoder:
+    """H.264 without B-frames and without delay; keyframes only where they are asked for."""
+
+    def __init__(self, *, width: int, height: int, crf: str) -> None:
+        self._width, self._height = width & ~1, height & ~1
+        container = av.open(io.BytesIO(), "w", format="mp4", container_options=_HEAD_ONLY)
+        stream = container.add_stream("libx264", rate=Fraction(30))
+        assert isinstance(stream, VideoStream)
+        stream.width, stream.height, stream.pix_fmt = self._width, self._height, "yuv420p"
+        stream.codec_context.time_base = VIDEO_TIME_BASE
+        stream.codec_context.thread_count = 1  # each track has a thread of its own
+        stream.codec_context.options = {
+            "preset": "veryfast",
+            "tune": "zerolatency",
+            "crf": crf,
+            "forced-idr": "1",
+            "x264-params": "keyint=infinite:scenecut=0",
+        }
+        init_part = _head(container, f"{self._width}x{self._height} H.264")
+        self._container, self._codec = container, stream.codec_context
+        self.format = TrackFormat(
+            kind="video",
+            codec="h264",
+            mime=f'video/mp4; codecs="{codec_string(stream.codec_context.extradata or b"")}"',
+            time_base=VIDEO_TIME_BASE,
+            init_part=init_part,
+            width=self._width,
+            height=self._height,
+        )
+
+    def encode(self, picture: Picture, *, pts: int, is_keyframe: bool) -> list[Packet]:
+        """Encode one picture."""
+        frame = av.VideoFrame.from_ndarray(self._planes(picture), format="yuv420p")
+        frame.pts, frame.time_base = pts, VIDEO_TIME_BASE
+        frame.pict_type = PictureType.I if is_keyframe else PictureType.NONE
+        return self._encode(frame)
+
+    def finish(self) -> list[Packet]:
+        """Give what is still inside."""
+        return self._encode(None)
+
+    def _encode(self, frame: av.VideoFrame | None) -> list[Packet]:
+        try:
+            packets = self._codec.encode(frame)
+        except av.error.FFmpegError as error:
+            raise CaptureError(f"x264 does not encode this picture: {error.strerror}") from error
+        return [
+            Packet(
+                pts=_time(packet.pts),
+                duration_pts=_USUAL_FRAME,
+                data=length_prefixed(bytes(packet)),
+                is_keyframe=packet.is_keyframe,
+            )
+            for packet in packets
+        ]
+
+    def _planes(self, picture: Picture) -> np.ndarray[Any, np.dtype[np.uint8]]:
+        data = np.frombuffer(picture.data, dtype=np.uint8)
+        if (picture.width, picture.height) == (self._width, self._height):
+            return data.reshape(self._height * 3 // 2, self._width)
+        # an odd size: leave out the last column or row of luma, and the chroma that belongs to it alone
+        luma_bytes = picture.width * picture.height
+        half_width, half_height = (picture.width + 1) // 2, (picture.height + 1) // 2
+        chroma_bytes = half_width * half_height
+        luma = data[:luma_bytes].reshape(picture.height, picture.width)[: self._height, : self._width]
+        planes = [luma.reshape(-1)]
+        for start in (luma_bytes, luma_bytes + chroma_bytes):
+            chroma = data[start : start + chroma_bytes].reshape(half_height, half_width)
+            planes.append(chroma[: self._height // 2, : self._width // 2].reshape(-1))
+        return np.concatenate(planes).reshape(self._height * 3 // 2, self._width)
+
+
+class OpusEncoder:
+    """Opus at 48 kHz, stereo, in packets of 20 ms."""
+
+    def __init__(self) -> None:
+        container = av.open(io.BytesIO(), "w", format="mp4", container_options=_HEAD_ONLY)
+        stream = container.add_stream("libopus", rate=AUDIO_RATE_HZ)
+        assert isinstance(stream, AudioStream)
+        stream.codec_context.bit_rate = _OPUS_BIT_RATE
+        stream.codec_context.time_base = AUDIO_TIME_BASE
+        stream.codec_context.format = "s16"
+        stream.codec_context.layout = "stereo"
+        init_part = _head(container, "Opus")
+        self._container, self._codec = container, stream.codec_context
+        self._held = b""  # less than one packet's samples
+        self._next: int | None = None  # pts of the sample after the held ones
+        self.format = TrackFormat(
+            kind="audio",
+            codec="opus",
+            mime='audio/mp4; codecs="opus"',
+            time_base=AUDIO_TIME_BASE,
+            init_part=init_part,
+            sample_rate=AUDIO_RATE_HZ,
+            channels=_CHANNELS,
+        )
+
+    def encode(self, data: bytes | bytearray | memoryview, *, pts: int) -> list[Packet]:
+        """Encode samples at their place; a jump first fills the open packet with silence."""
+        packets: list[Packet] = []
+        if self._next is not None and pts != self._next:
+            packets += self._fill_packet()
+        if not self._held:
+            self._next = pts
+        assert self._next is not None
+        self._held += bytes(data)
+        self._next += len(data) // _SAMPLE_BYTES
+        whole = _OPUS_SAMPLES * _SAMPLE_BYTES
+        while len(self._held) >= whole:
+            first = self._next - len(self._held) // _SAMPLE_BYTES
+            packets += self._encode(self._held[:whole], first)
+            self._held = self._held[whole:]
+        return packets
+
+    def finish(self) -> list[Packet]:
+        """Give what is still inside, filled up with silence."""
+        return [*self._fill_packet(), *self._run(None)]
+
+    def _fill_packet(self) -> list[Packet]:
+        if not self._held or self._next is None:
+            return []
+        first = self._next - len(self._held) // _SAMPLE_BYTES
+        block, self._held = self._held.ljust(_OPUS_SAMPLES * _SAMPLE_BYTES, b"\x00"), b""
+        return self._encode(block, first)
+
+    def _encode(self, block: bytes, pts: int) -> list[Packet]:
+        samples = np.frombuffer(block, dtype=np.int16).reshape(1, -1)
+        frame = av.AudioFrame.from_ndarray(samples, format="s16", layout="stereo")
+        frame.sample_rate, frame.pts, frame.time_base = AUDIO_RATE_HZ, pts, AUDIO_TIME_BASE
+        return self._run(frame)
+
+    def _run(self, frame: av.AudioFrame | None) -> list[Packet]:
+        try:
+            packets = self._codec.encode(frame)
+        except av.error.FFmpegError as error:
+            raise CaptureError(f"libopus does not encode these samples: {error.strerror}") from error
+        # FFmpeg's pts already stand the codec's delay (6.5 ms) before the samples' place
+        return [
+            Packet(
+                pts=max(0, _time(packet.pts)),
+                duration_pts=_OPUS_SAMPLES,
+                data=bytes(packet),
+                is_keyframe=True,
+            )
+            for packet in packets
+            if packet.size
+        ]
+
+
+_SAMPLE_BYTES: Final = 2 * _CHANNELS
+
+
+def _head(container: OutputContainer, what: str) -> bytes:
+    """Open the encoder and give the container's head, which is complete before the first packet."""
+    try:
+        container.start_encoding()
+    except av.error.FFmpegError as error:
+        raise CaptureError(f"no encoder for {what}: {error.strerror}") from error
+    head: bytes = container.file.file.getvalue() if container.file is not None else b""
+    return head
+
+
+def _time(pts: int | None) -> int:
+    if pts is None:
+        raise CaptureError("the encoder gave a packet without a pts")
+    return pts

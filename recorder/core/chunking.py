@@ -1,0 +1,59 @@
+"""What goes to the store: chunks of one track, init parts and fragments, before they are sealed.
+
+A chunk is one fragment, because a fragment is cut at 1 s or 4 MiB already.
+
+Source: recording.md §2 (Chunk, Init run).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from fractions import Fraction
+from typing import Literal
+
+from recorder.core.segmenting import Fragment
+
+TrackKind = Literal["audio", "video"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrackFormat:
+    """What an encoder makes: the head of its init run and how a player names it.
+
+    Attributes:
+        codec: FFmpeg's name.
+        mime: container and codec as Media Source Extensions take them.
+        init_part: ftyp and moov.
+        width: pixels, 0 for audio; so are ``height``, and ``sample_rate`` and ``channels`` for video.
+    """
+
+    kind: TrackKind
+    codec: str
+    mime: str
+    time_base: Fraction
+    init_part: bytes = field(repr=False)
+    width: int = 0
+    height: int = 0
+    sample_rate: int = 0
+    channels: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InitChunk:
+    """Begins an init run of a track; with its first one, the track."""
+
+    track: int
+    identity: str
+    name: str
+    format: TrackFormat
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MediaChunk:
+    """Whole fragments of a track's open run."""
+
+    track: int
+    fragment: Fragment
+
+
+Chunk = InitChunk | MediaChunk

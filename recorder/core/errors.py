@@ -1,0 +1,30 @@
+"""What can go wrong while recording, one class per thing the caller does about it.
+
+RecorderError
+├── CaptureError            media cannot be captured or encoded: the track is left out, the rest goes on
+├── StaleAttemptError       another attempt holds the recording: stop at once
+├── StoreLostError          nothing more can be stored: the recording fails, what is stored stays
+└── SettingsError           the settings cannot work: say so and end with exit code 2
+"""
+
+from __future__ import annotations
+
+
+class RecorderError(Exception):
+    """Something about recording; the message is one sentence for the person who reads the log."""
+
+
+class CaptureError(RecorderError):
+    """The media of one track cannot be captured or encoded."""
+
+
+class StaleAttemptError(RecorderError):
+    """Another attempt holds the recording; nothing that this one writes is part of it."""
+
+
+class StoreLostError(RecorderError):
+    """The chunk store takes no more; what was acknowledged before stays verifiable."""
+
+
+class SettingsError(RecorderError):
+    """A setting cannot work."""

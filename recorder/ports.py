@@ -1,0 +1,199 @@
+"""What recording needs from outside: a room's media, encoders, a clock, and an orchestrator to report to.
+
+The stored side (ChunkStore, KeyRing) is `vault.ports`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, NewType, Protocol
+
+from recorder.core.chunking import TrackFormat, TrackKind
+from recorder.core.fragments import Packet
+from recorder.core.states import RecordingState
+
+SourceTrackId = NewType("SourceTrackId", str)
+"""A track as the room names it; a track that is published again has another one."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SourceTrack:
+    """A track that a participant published.
+
+    Attributes:
+        identity: the participant's.
+        name: the publication's name; the same identity, name and kind again is the same track, continued.
+    """
+
+    track_id: SourceTrackId
+    kind: TrackKind
+    identity: str
+    name: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Picture:
+    """One decoded video frame, planar YUV 4:2:0 without padding.
+
+    Attributes:
+        arrival_us: monotonic time at which it came, microseconds.
+        shown_us: monotonic time at which the receiver means it to be shown; None when it does not say.
+        data: ``width * height`` bytes of luma, then both chroma planes, each dimension halved and rounded up.
+    """
+
+    arrival_us: int
+    shown_us: int | None
+    width: int
+    height: int
+    data: bytes | bytearray | memoryview = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sound:
+    """A block of decoded audio: 48 kHz, two channels, signed 16 bit, interleaved.
+
+    Attributes:
+        arrival_us: monotonic time at which it came, microseconds.
+        samples: per channel.
+    """
+
+    arrival_us: int
+    samples: int
+    data: bytes | bytearray | memoryview = field(repr=False)
+
+
+class FrameSink(Protocol):
+    """Takes what a source captures. Its methods are called in the event loop and never block.
+
+    What cannot be taken (the encoder is behind) is dropped and counted, never waited for: the room does not
+    wait either.
+    """
+
+    def track_started(self, track: SourceTrack) -> None:
+        """A track begins; also one that is continued under a new id after a reconnect."""
+
+    def picture(self, track_id: SourceTrackId, picture: Picture) -> None:
+        """A frame of a video track that has started; one of an ended track is ignored."""
+
+    def sound(self, track_id: SourceTrackId, sound: Sound) -> None:
+        """A block of an audio track that has started; one of an ended track is ignored."""
+
+    def track_ended(self, track_id: SourceTrackId) -> None:
+        """The track was unpublished, or its room's connection was lost; may be repeated."""
+
+
+class TrackSource(Protocol):
+    """The media of one room. Adapter: decoded_tracks (LiveKit's SDK); fake: FakeTracks."""
+
+    async def capture(self, sink: FrameSink) -> None:
+        """Hand everything to ``sink`` until cancelled; then every track has been ended.
+
+        Other recorders' tracks are left out. A lost connection ends the tracks; when the room is joined
+        again they start again.
+        """
+
+
+class VideoEncoder(Protocol):
+    """Encodes one size of picture. Blocking; used by one thread. Adapter: pyav_muxer."""
+
+    @property
+    def format(self) -> TrackFormat:
+        """What players need to know; complete from the start."""
+
+    def encode(self, picture: Picture, *, pts: int, is_keyframe: bool) -> list[Packet]:
+        """Encode a picture of this encoder's size.
+
+        Args:
+            picture: what to encode.
+            pts: ticks of the format's time base, more than the one before.
+            is_keyframe: make it one from which decoding can begin.
+
+        Raises:
+            CaptureError: the encoder failed; it is of no further use.
+        """
+
+    def finish(self) -> list[Packet]:
+        """Give what is still inside; the encoder is of no further use."""
+
+
+class AudioEncoder(Protocol):
+    """Encodes one track's sound. Blocking; used by one thread. Adapter: pyav_muxer."""
+
+    @property
+    def format(self) -> TrackFormat:
+        """What players need to know; complete from the start."""
+
+    def encode(self, data: bytes | bytearray | memoryview, *, pts: int) -> list[Packet]:
+        """Encode samples (as in `Sound`) that stand at ``pts``.
+
+        A ``pts`` that does not follow the samples before is a jump: what is inside is given out first.
+
+        Raises:
+            CaptureError: the encoder failed; it is of no further use.
+        """
+
+    def finish(self) -> list[Packet]:
+        """Give what is still inside; the encoder is of no further use."""
+
+
+class Encoders(Protocol):
+    """Makes encoders. Adapter: pyav_muxer."""
+
+    def video(self, *, width: int, height: int) -> VideoEncoder:
+        """Make an encoder for pictures of this size, both at least 16 pixels.
+
+        Raises:
+            CaptureError: this size cannot be encoded.
+        """
+
+    def audio(self) -> AudioEncoder:
+        """Make an encoder for two channels at 48 kHz.
+
+        Raises:
+            CaptureError: the codec is not there.
+        """
+
+
+class Clock(Protocol):
+    """Time. Adapter: system_clock; fake: tests/fakes/clock.py."""
+
+    def monotonic_us(self) -> int:
+        """Microseconds that never go back; the clock of `Picture` and `Sound`."""
+
+    def wall_us(self) -> int:
+        """Unix time in microseconds."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Standing:
+    """Where a recording stands, as the orchestrator is told.
+
+    Attributes:
+        root: of the acknowledged tree, hex; empty before the first checkpoint, as is ``checkpoint``.
+        stats: measured numbers.
+        gaps: declared holes of the recording.
+        closes: (attempt, tree_size, root) of attempts closed since the last report.
+        op: number of the last control that was carried out; 0 for none.
+        detail: why it failed, one sentence.
+    """
+
+    state: RecordingState
+    tree_size: int = 0
+    root: str = ""
+    checkpoint: str = ""
+    stats: dict[str, float] = field(default_factory=dict)
+    gaps: list[dict[str, Any]] = field(default_factory=list)
+    closes: list[dict[str, Any]] = field(default_factory=list)
+    op: int = 0
+    detail: str = ""
+
+
+class Reporter(Protocol):
+    """Tells the orchestrator. Adapter: job_reports; fake: tests/fakes/reporter.py."""
+
+    async def report(self, standing: Standing) -> None:
+        """Deliver where the recording stands; returns when it is committed, or kept for delivery.
+
+        Raises:
+            StaleAttemptError: another attempt holds the recording; stop at once.
+        """

@@ -1,0 +1,102 @@
+"""The stored side of recordings: opens attempts, closes those of others, completes and verifies. Blocking.
+
+Source: recording.md §3 (fencing, completer).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from vault.completion import RecordingFacts, complete_recording
+from vault.core.ids import parse_recording_id
+from vault.core.manifest import AttemptClose
+from vault.listing import read_listing
+from vault.ports import ChunkStore, KeyRing
+from vault.recovery import recover_attempt
+from vault.verification import check_recording
+from vault.writing import AttemptWriter
+
+
+@dataclass(frozen=True, slots=True)
+class Archive:
+    """All recordings of one chunk store.
+
+    Attributes:
+        location: where the store is, as the orchestrator is told.
+    """
+
+    store: ChunkStore
+    key_ring: KeyRing
+    location: str
+
+    def is_complete(self, recording_id: str) -> bool:
+        """Whether the recording has its manifest; nothing may be added to it then."""
+        return read_listing(self.store.files(parse_recording_id(recording_id))).has_manifest
+
+    def open_attempt(self, recording_id: str, *, attempt: int, wall_start_us: int) -> AttemptWriter:
+        """Begin an attempt; see `AttemptWriter.open`."""
+        return AttemptWriter.open(
+            self.store,
+            self.key_ring,
+            recording_id=parse_recording_id(recording_id),
+            attempt=attempt,
+            wall_start_us=wall_start_us,
+        )
+
+    def close_earlier(self, recording_id: str, *, before: int) -> list[AttemptClose]:
+        """Close the attempts before this one where their longest verified run ends.
+
+        Raises:
+            IntegrityError: one of them is damaged; the message names the file.
+            StoreError: worth trying again.
+        """
+        files = self.store.files(parse_recording_id(recording_id))
+        return [
+            recover_attempt(
+                files,
+                self.key_ring.public_key,
+                recording_id=parse_recording_id(recording_id),
+                attempt=attempt,
+            )
+            for attempt in read_listing(files).attempts
+            if attempt < before
+        ]
+
+    def complete(
+        self,
+        recording_id: str,
+        *,
+        session_id: str,
+        closes: Sequence[AttemptClose],
+        cut_marks_us: Sequence[int],
+    ) -> None:
+        """Write the manifest; when it is there already, from before a crash, leave it as it is.
+
+        Raises:
+            VaultError: what is stored does not lead to the closed heads, or the store refused.
+        """
+        if not self.is_complete(recording_id):
+            complete_recording(
+                self.store,
+                self.key_ring,
+                recording_id=parse_recording_id(recording_id),
+                closes=closes,
+                facts=RecordingFacts(session=session_id, capture="decoded", cut_marks_us=cut_marks_us),
+            )
+
+    def verify(self, recording_id: str) -> str:
+        """Verify everything that is stored.
+
+        Returns:
+            Empty when the recording is complete and good, else one sentence.
+        """
+        report = check_recording(
+            self.store.files(parse_recording_id(recording_id)),
+            self.key_ring.public_key,
+            recording_id=parse_recording_id(recording_id),
+        ).report
+        if report.status == "complete":
+            return ""
+        bad = report.first_bad
+        return f"{bad.file}: {bad.reason}" if bad is not None else "the recording has no manifest"

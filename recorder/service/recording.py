@@ -1,0 +1,327 @@
+"""One attempt of a recording, from opening it to the verified manifest; follows core/states.py.
+
+Source: recording.md §3, architecture §4 (ending), contracts §7.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Any, Final
+
+from recorder.core.errors import StaleAttemptError
+from recorder.core.states import CAPTURING, ENDED, RecordingState, Step, next_state
+from recorder.ports import Clock, Encoders, Reporter, Standing, TrackSource
+from recorder.service.archive import Archive
+from recorder.service.captured_tracks import CapturedTracks
+from recorder.service.store_path import StorePath
+from recorder.service.track_capture import CaptureSetup
+from vault.core.manifest import AttemptClose
+from vault.errors import VaultError
+
+REPORT_EVERY_S: Final = 5.0
+
+_log = logging.getLogger("greenroom.recorder")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RecordingPlan:
+    """What is to be recorded, and as which attempt."""
+
+    recording_id: str
+    session_id: str
+    attempt: int
+    keyframe_interval_s: float = 4.0
+
+
+class Recording:
+    """Records one room, or completes what earlier attempts left.
+
+    Call `capture`, then one of `complete`, `hand_over` and `abort`; `cut` ends a capture from elsewhere.
+    """
+
+    def __init__(
+        self, plan: RecordingPlan, *, archive: Archive, encoders: Encoders, clock: Clock, reporter: Reporter
+    ) -> None:
+        self._plan = plan
+        self._archive = archive
+        self._encoders = encoders
+        self._clock = clock
+        self._reporter = reporter
+        self._state = RecordingState.STARTING
+        self._detail = ""
+        self._op = 0
+        self._cut = asyncio.Event()
+        self._cut_marks_us: list[int] = []
+        self._tracks: CapturedTracks | None = None
+        self._path: StorePath | None = None
+        self._closing: asyncio.Task[list[AttemptClose]] | None = None
+        self._own: AttemptClose | None = None
+        self._unreported: list[AttemptClose] = []
+        self._began_us = 0
+        self._ended_us: int | None = None
+        self._is_sealed = False
+
+    @property
+    def state(self) -> RecordingState:
+        """Where it stands."""
+        return self._state
+
+    @property
+    def detail(self) -> str:
+        """Why it failed; empty when it did not."""
+        return self._detail
+
+    def cut(self, *, op: int = 0) -> None:
+        """The cut mark: capture stops now. May be repeated; ``op`` is the control's number."""
+        self._op = max(self._op, op)
+        if not self._cut.is_set():
+            self._cut_marks_us.append(self._clock.wall_us())
+            self._cut.set()
+
+    async def capture(self, source: TrackSource) -> None:
+        """Open the attempt and record until the cut mark, or until nothing more can be stored.
+
+        Cancelling it cuts too. A recording that fails says so in `state` and has reported it.
+
+        Raises:
+            StaleAttemptError: another attempt holds the recording; call `abort`.
+        """
+        try:
+            await self._open()
+            if self._state is RecordingState.STARTING and not self._cut.is_set():
+                await self._advance(Step.OPENED)
+                async with self._reporting():
+                    await self._run_source(source)
+        finally:
+            self.cut()
+            if self._tracks is not None:
+                self._tracks.end()
+            self._ended_us = self._ended_us or self._clock.monotonic_us()
+        if self._state in CAPTURING:
+            await self._advance(Step.CUT)
+
+    async def complete(self) -> None:
+        """Seal what was captured, write the manifest, verify everything. May be repeated.
+
+        A recording of which nothing was captured here (task `complete`) is completed from what earlier
+        attempts left.
+        """
+        try:
+            if self._state in CAPTURING:
+                self.cut()
+                await self._advance(Step.CUT)
+            if self._state is RecordingState.STOPPING:
+                await self._seal()
+            if self._state is RecordingState.STOPPING:
+                await self._write_manifest()
+                await self._advance(Step.MANIFEST_STORED)
+            if self._state is RecordingState.STOPPED:
+                await self._advance(Step.VERIFYING)
+            if self._state is RecordingState.PROCESSING:
+                problem = await asyncio.to_thread(self._archive.verify, self._plan.recording_id)
+                await (self._fail(problem) if problem else self._advance(Step.VERIFIED))
+        except (VaultError, ValueError) as error:
+            await self._fail(f"the recording could not be completed, because {error}")
+
+    async def hand_over(self) -> None:
+        """Store what was captured and close this attempt; another one goes on with the recording."""
+        self.cut()
+        try:
+            await self._seal()
+            await self._report()
+        except VaultError as error:
+            # What is acknowledged stays; the successor takes it from the listing.
+            _log.warning("attempt %d was not closed: %s", self._plan.attempt, error)
+        finally:
+            await self._stop_closing()
+
+    async def abort(self) -> None:
+        """Stop at once and store nothing more: another attempt holds the recording."""
+        self.cut()
+        if self._path is not None:
+            self._path.abort()
+        if self._tracks is not None:
+            self._tracks.end()
+        await self._stop_closing()
+
+    # --- opening ---
+
+    async def _open(self) -> None:
+        try:
+            if await asyncio.to_thread(self._archive.is_complete, self._plan.recording_id):
+                self.cut()  # an earlier attempt was killed between its manifest and the report of it
+                return
+            wall_us, self._began_us = self._clock.wall_us(), self._clock.monotonic_us()
+            writer = await asyncio.to_thread(
+                self._archive.open_attempt,
+                self._plan.recording_id,
+                attempt=self._plan.attempt,
+                wall_start_us=wall_us,
+            )
+        except VaultError as error:
+            await self._fail(f"the recording could not be opened, because {error}")
+            return
+        loop = asyncio.get_running_loop()
+        self._path = StorePath(writer, on_lost=lambda why: _call_soon(loop, self._lose, why))
+        self._path.start()
+        self._close_earlier()  # meanwhile: reading what a long recording has takes its time
+        self._tracks = CapturedTracks(
+            CaptureSetup(
+                epoch_us=self._began_us,
+                keyframe_interval_s=self._plan.keyframe_interval_s,
+                encoders=self._encoders,
+                clock=self._clock,
+                submit=self._path.submit,
+            )
+        )
+
+    def _close_earlier(self) -> asyncio.Task[list[AttemptClose]]:
+        if self._closing is None:
+            plan = self._plan
+            self._closing = asyncio.create_task(
+                asyncio.to_thread(self._archive.close_earlier, plan.recording_id, before=plan.attempt)
+            )
+            self._closing.add_done_callback(self._take_closes)
+        return self._closing
+
+    def _take_closes(self, closing: asyncio.Task[list[AttemptClose]]) -> None:
+        if closing.cancelled():
+            return
+        if (error := closing.exception()) is not None:
+            _log.warning("earlier attempts could not be closed: %s", error)
+        else:
+            self._unreported += closing.result()
+
+    async def _stop_closing(self) -> None:
+        if self._closing is not None:
+            self._closing.cancel()
+            await asyncio.wait({self._closing})
+
+    # --- capturing ---
+
+    async def _run_source(self, source: TrackSource) -> None:
+        assert self._tracks is not None
+        capturing = asyncio.create_task(source.capture(self._tracks))
+        cut = asyncio.create_task(self._cut.wait())
+        try:
+            await asyncio.wait({capturing, cut}, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            cut.cancel()
+            capturing.cancel()
+            await asyncio.wait({capturing, cut})
+        if not capturing.cancelled() and (error := capturing.exception()) is not None:
+            raise error
+        if self._detail:
+            await self._fail(self._detail)
+
+    def _lose(self, why: str) -> None:
+        """The store takes no more: capture ends, and `_run_source` reports it."""
+        self._detail = self._detail or why
+        self.cut()
+
+    @asynccontextmanager
+    async def _reporting(self) -> AsyncIterator[None]:
+        async def report_regularly() -> None:
+            try:
+                while True:
+                    await asyncio.sleep(REPORT_EVERY_S)
+                    await self._report()
+            except StaleAttemptError:
+                stale.set()
+                self.cut()
+
+        stale = asyncio.Event()
+        task = asyncio.create_task(report_regularly())
+        try:
+            yield
+        finally:
+            task.cancel()
+            await asyncio.wait({task})
+        if stale.is_set():
+            raise StaleAttemptError(f"another attempt than {self._plan.attempt} holds the recording")
+
+    # --- ending ---
+
+    async def _seal(self) -> None:
+        """Store what is captured and close the attempt with a final chunk in each track."""
+        if self._path is None or self._is_sealed:
+            return
+        path, tracks = self._path, self._tracks
+        assert tracks is not None
+        tracks.end()
+        await asyncio.to_thread(tracks.join)
+        await asyncio.to_thread(path.finish)
+        if self._detail:
+            await self._fail(self._detail)
+            return
+        self._own = await asyncio.to_thread(path.close)
+        self._unreported.append(self._own)
+        self._is_sealed = True
+
+    async def _write_manifest(self) -> None:
+        earlier = await self._close_earlier()
+        await asyncio.to_thread(
+            self._archive.complete,
+            self._plan.recording_id,
+            session_id=self._plan.session_id,
+            closes=[*earlier, *([self._own] if self._own is not None else [])],
+            cut_marks_us=self._cut_marks_us,
+        )
+
+    # --- telling ---
+
+    async def _advance(self, step: Step) -> None:
+        self._state = next_state(self._state, step)
+        _log.info("recording %s is %s", self._plan.recording_id, self._state.value)
+        await self._report()
+
+    async def _fail(self, why: str) -> None:
+        if self._state not in ENDED:
+            self._detail = why
+            _log.error("recording %s failed: %s", self._plan.recording_id, why)
+            await self._advance(Step.BROKEN)
+
+    async def _report(self) -> None:
+        closes, self._unreported = self._unreported, []
+        checkpoint = None if self._path is None else self._path.acknowledged
+        try:
+            await self._reporter.report(
+                Standing(
+                    state=self._state,
+                    tree_size=0 if checkpoint is None else checkpoint.head.size,
+                    root="" if checkpoint is None else checkpoint.head.root.hex(),
+                    checkpoint="" if checkpoint is None else checkpoint.note,
+                    stats=self._stats(),
+                    gaps=[],
+                    closes=[_stated(close) for close in closes],
+                    op=self._op,
+                    detail=self._detail,
+                )
+            )
+        except asyncio.CancelledError:
+            self._unreported = [*closes, *self._unreported]
+            raise
+
+    def _stats(self) -> dict[str, float]:
+        stats = {} if self._tracks is None else self._tracks.stats()
+        if self._path is not None:
+            ended_us = self._ended_us or self._clock.monotonic_us()
+            stats |= {
+                "duration_s": round((ended_us - self._began_us) / 1_000_000, 3),
+                "chunks": float(self._path.chunks),
+                "bytes": float(self._path.plaintext_bytes),
+            }
+        return stats
+
+
+def _stated(close: AttemptClose) -> dict[str, Any]:
+    return {"attempt": close.attempt, "tree_size": close.size, "root": close.root}
+
+
+def _call_soon(loop: asyncio.AbstractEventLoop, act: Any, why: str) -> None:
+    if not loop.is_closed():
+        loop.call_soon_threadsafe(act, why)

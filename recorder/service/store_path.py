@@ -1,0 +1,182 @@
+"""The store path of one attempt, on a thread of its own: seal, put, checkpoint.
+
+Source: recording.md §3.
+"""
+
+from __future__ import annotations
+
+import logging
+import queue
+import threading
+from collections.abc import Callable
+from functools import partial
+from typing import Final
+
+from recorder.core.chunking import Chunk, InitChunk, MediaChunk
+from recorder.core.errors import StoreLostError
+from vault.core.manifest import AttemptClose
+from vault.core.prologue import TrackPrologue
+from vault.errors import StoreError, StoreFullError, VaultError
+from vault.writing import AttemptWriter, SealedChunk, SignedCheckpoint
+
+MAX_WAITING: Final = 64  # chunks, about one second of media each
+RETRY_AFTER_S: Final = (0.1, 0.4, 1.0, 2.0, 4.0)  # a store that does not answer for longer is lost
+_BATCH: Final = 32  # chunks between two checkpoints at most
+
+_log = logging.getLogger("greenroom.recorder")
+
+
+class StorePath:
+    """Stores the chunks of one attempt in the order in which they come.
+
+    The queue holds MAX_WAITING chunks. When it is full (the store is slow) `submit` waits, and the track that
+    waits drops and counts the frames that come meanwhile. When the store is lost, `submit` raises.
+    """
+
+    def __init__(self, writer: AttemptWriter, *, on_lost: Callable[[str], None]) -> None:
+        """Make a store path.
+
+        Args:
+            writer: the open attempt.
+            on_lost: called once from the thread, with one sentence, when nothing more can be stored.
+        """
+        self._writer = writer
+        self._on_lost = on_lost
+        self._waiting: queue.Queue[Chunk | None] = queue.Queue(MAX_WAITING)
+        self._lost = threading.Event()
+        self._aborted = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="store path", daemon=True)
+        self.chunks = 0
+        self.plaintext_bytes = 0
+
+    @property
+    def acknowledged(self) -> SignedCheckpoint | None:
+        """The latest stored checkpoint."""
+        return self._writer.acknowledged
+
+    def start(self) -> None:
+        """Begin to take chunks."""
+        self._thread.start()
+
+    def submit(self, chunk: Chunk) -> None:
+        """Hand over a chunk; waits while the queue is full. Called from the tracks' threads.
+
+        Raises:
+            StoreLostError: nothing more can be stored.
+        """
+        while not self._lost.is_set():
+            try:
+                self._waiting.put(chunk, timeout=0.2)
+                return
+            except queue.Full:
+                continue
+        raise StoreLostError("the chunk store takes no more")
+
+    def finish(self) -> None:
+        """Store what waits and end the thread. Blocking; no `submit` may follow."""
+        while not self._lost.is_set():
+            try:
+                self._waiting.put(None, timeout=0.2)
+                break
+            except queue.Full:
+                continue
+        self._thread.join()
+
+    def close(self) -> AttemptClose:
+        """Close the attempt: a final chunk in each track, and the last checkpoint. Blocking; after `finish`.
+
+        Raises:
+            VaultError: the store refused for longer than it is asked again.
+        """
+        closes: list[AttemptClose] = []
+        self._insist(lambda: closes.append(self._writer.close()))
+        return closes[0]
+
+    def abort(self) -> None:
+        """Stop at once: another attempt holds the recording. What waits is not stored."""
+        self._aborted.set()
+        self._lost.set()
+
+    def _run(self) -> None:
+        try:
+            while (chunk := self._next()) is not None:
+                self._store([chunk, *self._more()])
+        except VaultError as error:
+            self._lose(f"recording stopped, because {error}")
+        except Exception:  # noqa: BLE001 - the edge of the thread
+            _log.exception("the store path ended")
+            self._lose("recording stopped, because the store path failed; its log has the cause")
+
+    def _next(self) -> Chunk | None:
+        while not self._aborted.is_set():
+            try:
+                return self._waiting.get(timeout=0.2)
+            except queue.Empty:
+                continue
+        return None
+
+    def _more(self) -> list[Chunk]:
+        chunks: list[Chunk] = []
+        while len(chunks) < _BATCH:
+            try:
+                chunk = self._waiting.get_nowait()
+            except queue.Empty:
+                break
+            if chunk is None:
+                self._waiting.put_nowait(None)  # for the next turn; the place it had is free
+                break
+            chunks.append(chunk)
+        return chunks
+
+    def _store(self, chunks: list[Chunk]) -> None:
+        for chunk in chunks:
+            sealed = self._seal(chunk)
+            self._insist(partial(self._writer.put, sealed))
+            self.chunks += 1
+            self.plaintext_bytes += sealed.header.plaintext_bytes
+        self._insist(self._writer.checkpoint)
+
+    def _seal(self, chunk: Chunk) -> SealedChunk:
+        match chunk:
+            case InitChunk(track=track, identity=identity, name=name, format=form):
+                prologue = TrackPrologue(
+                    kind=form.kind,
+                    codec=form.codec,
+                    mime=form.mime,
+                    identity=identity,
+                    name=name,
+                    width=form.width,
+                    height=form.height,
+                    sample_rate=form.sample_rate,
+                    channels=form.channels,
+                )
+                return self._writer.seal_init(
+                    track, prologue, form.init_part, time_base=form.time_base, offset_us=0
+                )
+            case MediaChunk(track=track, fragment=fragment):
+                return self._writer.seal(
+                    track,
+                    fragment.data,
+                    first_pts=fragment.first_pts,
+                    duration_pts=fragment.duration_pts,
+                    has_keyframe=fragment.has_keyframe,
+                )
+
+    def _insist(self, act: Callable[[], object]) -> None:
+        """Repeat what the store did not answer; a full store is asked once."""
+        for delay_s in RETRY_AFTER_S:
+            try:
+                act()
+                return
+            except StoreFullError:
+                raise
+            except StoreError as error:
+                _log.warning("the chunk store did not take a file: %s", error)
+                if self._aborted.wait(delay_s):
+                    raise
+        act()
+
+    def _lose(self, sentence: str) -> None:
+        if not self._aborted.is_set():
+            self._lost.set()
+            self._on_lost(sentence)
