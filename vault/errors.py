@@ -8,6 +8,7 @@ VaultError
 ├── IntegrityError          the bytes are not what was written: refuse them
 │   ├── FormatError         they do not follow docs/RECORDING.md
 │   ├── SignatureError      they are not signed by the key in use
+│   │   └── OtherSignerError  they are signed by another key: bring the right public key
 │   └── ProofError          they do not lead to the signed root
 ├── KeyFileError            a key file is missing, weak or corrupt: repair the key directory
 ├── WrongKeyError           the keys at hand do not open this recording: bring the right ones
@@ -48,6 +49,10 @@ class FormatError(IntegrityError):
 
 class SignatureError(IntegrityError):
     """A signature is not by the key in use, or not over these bytes."""
+
+
+class OtherSignerError(SignatureError):
+    """A signature names another key than the one in use."""
 
 
 class ProofError(IntegrityError):

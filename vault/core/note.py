@@ -18,7 +18,7 @@ from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 from vault.core.ids import VerifyKey
-from vault.errors import FormatError, SignatureError
+from vault.errors import FormatError, OtherSignerError, SignatureError
 
 Sign = Callable[[bytes], bytes]
 """Ed25519 over the bytes given; 64 bytes back."""
@@ -57,11 +57,12 @@ def open_note(data: bytes, *, name: str, public_key: VerifyKey) -> str:
 
     Raises:
         FormatError: not a note in its one spelling, or another note than ``name``.
-        SignatureError: not signed by ``public_key``, or the signature does not fit.
+        OtherSignerError: signed by another key than ``public_key``.
+        SignatureError: the signature does not fit.
     """
     text, signer_hash, signature = _split(data, name)
     if signer_hash != key_hash(name, public_key):
-        raise SignatureError("it is signed by another key than the one given")
+        raise OtherSignerError("it is signed by another key than the one given")
     verify_signature(text.encode(), signature, public_key=public_key)
     return text
 

@@ -1,0 +1,265 @@
+"""Verification of a whole recording with a public key and nothing else.
+
+Every file in the folder is looked at; a bad one is named and the rest is still checked.
+
+Source: docs/RECORDING.md §10.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+
+import msgspec
+
+from vault.adapters.dir_store import DirRecording
+from vault.attempts import AttemptChecker, VerifiedAttempt
+from vault.core.checkpoint import TreeHead
+from vault.core.ids import RecordingId, VerifyKey, is_recording_id
+from vault.core.layout import MANIFEST_NAME
+from vault.core.manifest import Manifest, ManifestTrack, decode_manifest, place_track
+from vault.core.note import MAX_NOTE_BYTES
+from vault.core.public_key import derive_key_id
+from vault.errors import (
+    FileMissingError,
+    FormatError,
+    IntegrityError,
+    NotARecordingError,
+    OtherSignerError,
+    StoreError,
+)
+from vault.listing import AttemptListing, Listing, find_recording_id, read_listing
+from vault.ports import RecordingFiles
+from vault.verification_report import AttemptReport, Problem, Status, TrackReport, VerificationReport
+
+OnProgress = Callable[[int, int], None]
+"""Is told how many bytes of how many are done."""
+
+MAX_PROBLEMS: Final = 100  # more are counted, not listed
+
+
+@dataclass(slots=True)
+class CheckedRecording:
+    """A report, and what reading goes on with when it is good."""
+
+    report: VerificationReport
+    attempts: list[VerifiedAttempt]
+    manifest: Manifest | None
+
+
+def verify_recording(
+    path: Path,
+    public_key: VerifyKey,
+    *,
+    against: Sequence[TreeHead] = (),
+    on_progress: OnProgress | None = None,
+) -> VerificationReport:
+    """Verify a recording's folder. Bad data is a report with exit code 1, never an exception.
+
+    Args:
+        path: the folder. When its name is a recording id, it must hold that recording.
+        public_key: the key that must have signed everything, known from elsewhere than the folder.
+        against: tree heads known from elsewhere (the orchestrator), so that a folder that was rolled back
+            to an earlier state is seen.
+        on_progress: called after each file.
+
+    Raises:
+        NotARecordingError: there is no recording at this place.
+        StoreError: the folder cannot be listed.
+    """
+    if not path.is_dir():
+        raise NotARecordingError(f"{path} is not a folder")
+    name = path.resolve().name
+    expected = RecordingId(name) if is_recording_id(name) else None
+    files = DirRecording(path)
+    return check_recording(
+        files, public_key, recording_id=expected, against=against, on_progress=on_progress
+    ).report
+
+
+def check_recording(
+    files: RecordingFiles,
+    public_key: VerifyKey,
+    *,
+    recording_id: RecordingId | None = None,
+    against: Sequence[TreeHead] = (),
+    on_progress: OnProgress | None = None,
+) -> CheckedRecording:
+    """Verify a recording wherever it is stored; see `verify_recording`.
+
+    Args:
+        recording_id: which recording this must be; None takes what it says of itself.
+
+    Raises:
+        NotARecordingError: there is no file of a recording here.
+        StoreError: the files cannot be listed.
+    """
+    listing = read_listing(files)
+    if listing.is_empty:
+        raise NotARecordingError("this place holds no file of a recording")
+    if recording_id is None:
+        recording_id = find_recording_id(files, listing)
+    return _Verification(files, listing, public_key, recording_id, tuple(against), on_progress).run()
+
+
+@dataclass(slots=True)
+class _Verification:
+    files: RecordingFiles
+    listing: Listing
+    public_key: VerifyKey
+    recording_id: RecordingId
+    against: tuple[TreeHead, ...]
+    on_progress: OnProgress | None
+    problems: list[Problem] = field(default_factory=list)
+    ignored: list[Problem] = field(default_factory=list)
+    unlisted: int = 0
+    other_signer: list[str] = field(default_factory=list)
+    bytes_done: int = 0
+
+    def run(self) -> CheckedRecording:
+        manifest = self._read_manifest()
+        attempts = self._check_attempts(manifest)
+        if manifest is not None:
+            self._check_manifest(manifest, attempts)
+        for name in self.listing.unknown:
+            self._blame(name, FormatError("it is no file of a recording"))
+        for name in self.listing.temporary:
+            self.ignored.append(Problem(name, "what a put that was cut short left behind"))
+        if self.unlisted:
+            self.problems.append(Problem("…", f"{self.unlisted} more files are bad"))
+        return CheckedRecording(self._report(manifest, attempts), attempts, manifest)
+
+    def _read_manifest(self) -> Manifest | None:
+        if not self.listing.has_manifest:
+            return None
+        try:
+            data = self.files.read(MANIFEST_NAME, max_bytes=MAX_NOTE_BYTES)
+            self._count(len(data))
+            return decode_manifest(data, recording_id=self.recording_id, public_key=self.public_key)
+        except (IntegrityError, FileMissingError, StoreError) as error:
+            self._blame(MANIFEST_NAME, error)
+            return None
+
+    def _check_attempts(self, manifest: Manifest | None) -> list[VerifiedAttempt]:
+        closed = {} if manifest is None else {close.attempt: close.size for close in manifest.attempts}
+        known = {head.attempt for head in self.against}
+        results = []
+        for attempt in sorted({*closed, *known, *self.listing.attempts}):
+            listing = self.listing.attempts.get(attempt, AttemptListing(attempt))
+            checker = AttemptChecker(
+                files=self.files,
+                listing=listing,
+                recording_id=self.recording_id,
+                public_key=self.public_key,
+                blame=self._blame,
+                closed_size=closed.get(attempt),
+                against=tuple(head for head in self.against if head.attempt == attempt),
+                on_read=self._count,
+            )
+            result = checker.check()
+            late = result.late
+            if manifest is None or attempt in closed:
+                results.append(result)
+            else:
+                late = listing.names()
+            self.ignored += [Problem(name, "it came after the recording was closed") for name in late]
+        return results
+
+    def _check_manifest(self, manifest: Manifest, attempts: list[VerifiedAttempt]) -> None:
+        by_number = {result.attempt: result for result in attempts}
+        tracks = []
+        for close in manifest.attempts:
+            result = by_number[close.attempt]
+            record = result.key_record
+            if not result.root:
+                return  # a leaf is bad or missing and has been named
+            if result.root.hex() != close.root:
+                reason = f"its root of attempt {close.attempt} is not the root over the stored chunks"
+                self._blame(MANIFEST_NAME, FormatError(reason))
+            if record is not None and record.wall_start_us != close.wall_start_us:
+                reason = f"its start of attempt {close.attempt} is not the key record's"
+                self._blame(MANIFEST_NAME, FormatError(reason))
+            if close.closed == "own" and not all(track.has_last for track in result.tracks):
+                reason = f"attempt {close.attempt} closed itself, but a track lacks its final chunk"
+                self._blame(MANIFEST_NAME, FormatError(reason))
+            start_us = manifest.media_start_us
+            tracks += [place_track(coverage, close, media_start_us=start_us) for coverage in result.tracks]
+        if len(tracks) != len(manifest.tracks) or not all(map(_is_as_stored, manifest.tracks, tracks)):
+            self._blame(MANIFEST_NAME, FormatError("its coverage is not what the chunks hold"))
+
+    def _report(self, manifest: Manifest | None, attempts: list[VerifiedAttempt]) -> VerificationReport:
+        is_complete = manifest is not None and not self.problems
+        notes = self.listing.has_manifest + sum(
+            len(attempt.revisions) + len(attempt.sizes) for attempt in self.listing.attempts.values()
+        )
+        if len(self.other_signer) == notes and not any(attempt.chunks for attempt in attempts):
+            given = derive_key_id(self.public_key)
+            reason = f"it is signed, as all of this recording, by another key than the one given ({given})"
+            self.problems = [Problem(self.other_signer[0], reason)]
+        status: Status = "bad" if self.problems else "complete" if is_complete else "incomplete"
+        return VerificationReport(
+            status=status,
+            recording_id=self.recording_id,
+            attempts=tuple(_report_attempt(attempt, manifest) for attempt in attempts),
+            tracks=tuple(_report_tracks(manifest, attempts)),
+            root=manifest.root if manifest is not None and is_complete else "",
+            problems=tuple(self.problems),
+            ignored=tuple(self.ignored),
+        )
+
+    def _blame(self, name: str, error: Exception) -> None:
+        if isinstance(error, OtherSignerError):
+            self.other_signer.append(name)
+        if len(self.problems) >= MAX_PROBLEMS:
+            self.unlisted += 1
+        else:
+            self.problems.append(Problem(name, str(error)))
+
+    def _count(self, count: int) -> None:
+        self.bytes_done += count
+        if self.on_progress is not None:
+            self.on_progress(self.bytes_done, self.listing.total_bytes)
+
+
+def _is_as_stored(stated: ManifestTrack, stored: ManifestTrack) -> bool:
+    # What was expected is the recorder's word; everything else follows from the chunks.
+    return stated.expected_us >= stored.expected_us and stated == msgspec.structs.replace(
+        stored, expected_us=stated.expected_us
+    )
+
+
+def _report_attempt(attempt: VerifiedAttempt, manifest: Manifest | None) -> AttemptReport:
+    closes = [] if manifest is None else [one for one in manifest.attempts if one.attempt == attempt.attempt]
+    return AttemptReport(
+        attempt=attempt.attempt,
+        size=attempt.size,
+        root=attempt.root.hex(),
+        unacknowledged=0 if closes else max(len(attempt.chunks) - attempt.size, 0),
+        closed=closes[0].closed if closes else "",
+    )
+
+
+def _report_tracks(manifest: Manifest | None, attempts: list[VerifiedAttempt]) -> Iterator[TrackReport]:
+    if manifest is not None:
+        for track in manifest.tracks:
+            yield TrackReport(
+                attempt=track.attempt,
+                track=track.track,
+                expected_s=track.expected_us / 1e6,
+                recorded_s=track.recorded_us / 1e6,
+                gaps=len(track.gaps),
+                cut=track.cut,
+            )
+        return
+    for attempt in attempts:
+        for coverage in attempt.tracks:
+            yield TrackReport(
+                attempt=attempt.attempt,
+                track=coverage.track,
+                expected_s=(coverage.end_us - coverage.start_us) / 1e6,
+                recorded_s=coverage.recorded_us / 1e6,
+                gaps=len(coverage.gaps),
+                cut=not coverage.has_last,
+            )
