@@ -45,6 +45,7 @@ CLOSE_S: Final = 2.0
 MISSED_PONGS: Final = 3  # as many as the orchestrator allows us; 6 s with its default interval
 MAX_LINES: Final = 2000  # frames waiting to be written; an orchestrator that reads nothing is a lost one
 _REFUSED_STATUS: Final = frozenset({401, 403})
+_REFUSED_CODE: Final = aiohttp.WSCloseCode.POLICY_VIOLATION
 
 _log = logging.getLogger("greenroom.sdk")
 
@@ -84,7 +85,9 @@ class Connection:
         self._is_draining = False
         self._pings: deque[tuple[float, int | None]] = deque()  # sent at, what its pong proves
         self._heard_at: float | None = None
-        self._limit_s = MISSED_PONGS * 2.0
+        self._interval_s = 2.0
+        self._limit_s = MISSED_PONGS * self._interval_s
+        self._is_prompt = True
 
     # --- from any thread ---
 
@@ -183,8 +186,11 @@ class Connection:
             raise
 
     async def _greet(self, socket: aiohttp.ClientWebSocketResponse) -> None:
-        sent_at = time.monotonic()
+        opened_at = time.monotonic()
         await self._write(socket, self._hello())
+        sent_at = time.monotonic()
+        # Who says hello late is turned away too; only a prompt hello is turned away for what it says.
+        self._is_prompt = sent_at - opened_at < WELCOME_S / 2
         while True:
             frame = await self._read(socket, timeout_s=WELCOME_S)
             if isinstance(frame, Welcome):
@@ -303,7 +309,8 @@ class Connection:
                 raise ConnectionLostError(
                     f"a frame that is not of this protocol: {type(error).__name__}"
                 ) from None
-        if message.type is aiohttp.WSMsgType.CLOSE and message.data == aiohttp.WSCloseCode.POLICY_VIOLATION:
+        is_refusal = self._state is ConnectionState.GREETING and self._is_prompt
+        if is_refusal and message.type is aiohttp.WSMsgType.CLOSE and message.data == _REFUSED_CODE:
             raise WorkerRefusedError(
                 f"{self._settings.orchestrator_url} refuses this worker: {message.extra or 'no reason given'}"
             )

@@ -6,7 +6,7 @@ mistyped field raises `msgspec.ValidationError`. Names are the wire's, checks of
 
 from __future__ import annotations
 
-from typing import Any, Final, Literal, cast
+from typing import Any, Final, Literal, cast, get_args
 
 import msgspec
 from msgspec import UNSET, Struct, UnsetType
@@ -358,10 +358,8 @@ OrchestratorFrame = (
 _encoder = msgspec.json.Encoder()
 _worker_frames = msgspec.json.Decoder(WorkerFrame)
 _orchestrator_frames = msgspec.json.Decoder(OrchestratorFrame)
-_WORKER_TAGS: Final = frozenset({"hello", "ping", "accept", "refuse", "report", "recording", "token"})
-_ORCHESTRATOR_TAGS: Final = frozenset(
-    {"welcome", "pong", "offer", "assign", "ack", "control", "token", "leave", "stale", "drain", "reconnect"}
-)
+_WORKER_TAGS: Final = frozenset(shape.__struct_config__.tag for shape in get_args(WorkerFrame))
+_ORCHESTRATOR_TAGS: Final = frozenset(shape.__struct_config__.tag for shape in get_args(OrchestratorFrame))
 
 
 def encode_frame(frame: WorkerFrame | OrchestratorFrame) -> str:
