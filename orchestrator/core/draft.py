@@ -18,7 +18,7 @@ from orchestrator.core.events import (
     SessionEvent,
     SessionStatusChanged,
 )
-from orchestrator.core.jobs import Job, JobCause
+from orchestrator.core.jobs import HELD, OVER, Job, JobCause
 from orchestrator.core.jobs import move as move_job
 from orchestrator.core.recording import Recording, RecordingStatus, check_move
 from orchestrator.core.session import Deadline, Session, due_in, with_job, without
@@ -90,8 +90,13 @@ class Draft:
 
     def move_job(self, job: Job, cause: JobCause, said: str = "", **fields: Any) -> Job:
         """Move a job by its table, change fields of it, and say so (as ``said``, else as the new state)."""
-        moved = replace(job, state=move_job(job.state, cause), **fields)
+        state = move_job(job.state, cause)
+        if state not in HELD:
+            fields["worker_id"] = None  # the event still names who had it
+        moved = replace(job, state=state, **fields)
         self.set(jobs=with_job(self.session.jobs, moved))
+        if state in OVER:
+            self.disarm(*(armed_for(kind, job) for kind in ("offer", "joining", "retry", "service")))
         self.events.append(
             JobChanged(
                 session_id=self.session.id,
@@ -160,11 +165,11 @@ class Draft:
         recording = self.session.recording
         if recording is not None and recording.is_running:
             self.put_recording(replace(recording, status=RecordingStatus.FAILED, detail=detail))
-            self.disarm("recorder", "recording")
+            self.disarm("recorder")
 
     def decide(self) -> Decision:
         """End the step."""
-        if self.session == self._before and not self.commands:
+        if self.session == self._before and not self.commands and not self.events:
             return Decision(session=self._before, is_empty=True)
         session = replace(
             self.session,
@@ -176,5 +181,5 @@ class Draft:
 
 
 def armed_for(kind: str, job: Job) -> str:
-    """Name the deadline of a kind (``offer``, ``join``, ``retry``) that belongs to a job."""
+    """Name the deadline of a kind (``offer``, ``joining``, ``retry``, ``service``) that belongs to a job."""
     return f"{kind}:{job.job_id.rpartition('-')[2]}"

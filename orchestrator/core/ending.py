@@ -7,17 +7,15 @@ Terminated as a command, and the room name stays held until then. Source: archit
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Final
 
 from orchestrator.core.commands import ControlRecording, DeleteRoom
 from orchestrator.core.draft import Draft, armed_for
-from orchestrator.core.events import ClientLeft, SessionTerminated
-from orchestrator.core.jobs import HELD, Job, JobCause, JobState
-from orchestrator.core.recording import RECORDER, Control, Recording, RecordingStatus
+from orchestrator.core.events import ClientLeft, MicroserviceLeft, SessionTerminated
+from orchestrator.core.jobs import HELD, OVER, Job, JobCause, JobState
+from orchestrator.core.recording import CAPTURING, RECORDER, Control, Recording
 from orchestrator.core.session import Deadline, Session
 from orchestrator.core.states import Cause, RoomStatus
-
-_CAPTURING: Final = (RecordingStatus.STARTING, RecordingStatus.RECORDING)
+from orchestrator.core.triggers import Participant
 
 
 def begin(draft: Draft, cause: Cause, reason: str) -> None:
@@ -64,6 +62,17 @@ def go_on(draft: Draft) -> None:
         _tell_workers(draft)
     if draft.session.stage == "leaving" and not _still_here(draft):
         _delete_room(draft)
+    if draft.session.is_over:
+        _bound_recording(draft)
+
+
+def say_gone(draft: Draft, participant: Participant) -> None:
+    """Say that a client or a worker is no longer in the room; of hidden ones nothing is said."""
+    session_id = draft.session.id
+    if participant.role == "client":
+        draft.events.append(ClientLeft(session_id=session_id, user_identity=participant.identity))
+    elif participant.role == "worker" and participant.service_id is not None:
+        draft.events.append(MicroserviceLeft(session_id=session_id, service_id=participant.service_id))
 
 
 def room_deleted(draft: Draft) -> None:
@@ -92,26 +101,26 @@ def deadline_reached(draft: Draft, stage: str) -> None:
 def _capturing_recorder(draft: Draft) -> tuple[Job, Recording] | None:
     """The recorder's job while media may still come in; None when the cut mark is made or never will be."""
     recording = draft.session.recording
-    if recording is None or recording.status not in _CAPTURING:
+    if recording is None or recording.status not in CAPTURING:
         return None
     if recording.wanted is not None and recording.done_op >= recording.wanted.n:
         return None
     job = draft.session.job_of(RECORDER)
-    return (job, recording) if job is not None and job.state in HELD else None
+    if job is None or job.state not in (JobState.ACCEPTED, JobState.JOINED):
+        return None  # who was only asked has no token yet, and will be told to complete, not to capture
+    return job, recording
 
 
 def _give_up_unstarted(draft: Draft, job: Job) -> None:
-    session = draft.session
-    recording = session.recording
-    is_recorder = job.service_id == RECORDER and recording is not None
-    if is_recorder and recording is not None and recording.checkpoints and job.state is JobState.PENDING:
-        return  # an earlier attempt left something: somebody must still complete it
     if job.state not in (JobState.PENDING, JobState.OFFERED):
         return
+    recording = draft.session.recording if job.service_id == RECORDER else None
+    if recording is not None and recording.is_running and recording.attempt:
+        return  # an earlier attempt left something: somebody must still complete it
     if job.state is JobState.OFFERED:
         draft.tell_to_leave(job, "session ended", is_stale=True)
     draft.move_job(job, JobCause.GIVE_UP, detail="the session ended before a worker joined")
-    if is_recorder:
+    if recording is not None:
         draft.fail_recording("the session ended before a recorder joined")
 
 
@@ -119,14 +128,15 @@ def _tell_workers(draft: Draft) -> None:
     draft.disarm("end:capture")
     draft.set(stage="leaving")
     for job in draft.session.jobs:
-        if job.state in HELD:
+        if job.state in (JobState.ACCEPTED, JobState.JOINED):
             draft.tell_to_leave(job, draft.session.end_reason)
     draft.arm("end:leave", draft.session.limits.leave_s)
 
 
 def _still_here(draft: Draft) -> list[Job]:
     """Workers that were told to leave and have not said so; the recorder seals on and holds nothing up."""
-    return [job for job in draft.session.jobs if job.state in HELD and job.service_id != RECORDER]
+    session = draft.session
+    return [job for job in session.jobs if job.state in HELD and not session.is_recorder(job)]
 
 
 def _delete_room(draft: Draft) -> None:
@@ -139,13 +149,22 @@ def _delete_room(draft: Draft) -> None:
 
 def _terminated(draft: Draft, cause: Cause) -> None:
     for participant in draft.session.participants.values():
-        if participant.role == "client":
-            draft.events.append(ClientLeft(session_id=draft.session.id, user_identity=participant.identity))
+        say_gone(draft, participant)
     draft.set(stage="", participants={}, deadlines=_recorders_own(draft.session))
     draft.move(cause)
     draft.events.append(SessionTerminated(session_id=draft.session.id, end_reason=draft.session.end_reason))
-    if draft.session.recording is not None and draft.session.recording.is_running:
-        draft.arm("recording", draft.session.limits.recording_s)
+
+
+def _bound_recording(draft: Draft) -> None:
+    """After the room's end, see that a recording that is not complete has a last resort, and nothing else."""
+    session = draft.session
+    job = session.job_of(RECORDER)
+    recording = session.recording
+    is_running = recording is not None and recording.is_running
+    if job is None or (not is_running and job.state in OVER):
+        draft.disarm("recording")
+    elif "recording" not in session.deadlines:
+        draft.arm("recording", session.limits.recording_s)
 
 
 def _recorders_own(session: Session) -> dict[str, Deadline]:

@@ -9,14 +9,13 @@ from orchestrator.core import ending
 from orchestrator.core.draft import Draft, armed_for
 from orchestrator.core.events import (
     ClientJoined,
-    ClientLeft,
     MicroserviceJoined,
-    MicroserviceLeft,
     SessionReady,
 )
 from orchestrator.core.jobs import HELD, Job, JobCause, JobState
 from orchestrator.core.states import Cause, RoomStatus
 from orchestrator.core.triggers import Participant, ParticipantsSeen
+from orchestrator.core.work import needs_room
 
 
 def seen(draft: Draft, trigger: ParticipantsSeen) -> None:
@@ -28,7 +27,7 @@ def seen(draft: Draft, trigger: ParticipantsSeen) -> None:
     for participant in trigger.present:
         if participant.sid not in draft.session.participants:
             _joined(draft, participant)
-    for sid in trigger.gone:
+    for sid in sorted(trigger.gone):
         participant_gone = draft.session.participants.get(sid)
         if participant_gone is not None:
             _left(draft, participant_gone)
@@ -70,9 +69,11 @@ def join_timeout(draft: Draft) -> None:
         enter_ready(draft, Cause.SERVICES_MISSING)
 
 
-def service_timeout(draft: Draft) -> None:
-    """A required service was away for the service timeout: `strict` ends the session."""
-    if any(job.is_missing and job.strict for job in draft.session.jobs):
+def service_timeout(draft: Draft, number: str) -> None:
+    """A required service was away for the whole service timeout: `strict` ends the session."""
+    job = draft.session.job(f"{draft.session.id}-{number}")
+    if job is not None and job.is_missing and job.strict:
+        draft.say_error(f"service was away for {draft.session.limits.service_s:g} s: {job.service_id}")
         ending.begin(draft, Cause.SERVICES_TIMEOUT, "services_timeout")
 
 
@@ -111,18 +112,18 @@ def _left(draft: Draft, participant: Participant) -> None:
     participants = {sid: p for sid, p in session.participants.items() if sid != participant.sid}
     draft.set(participants=participants)
     if participant.service_id is None:
-        if participant.role == "client":
-            draft.events.append(ClientLeft(session_id=session.id, user_identity=participant.identity))
+        ending.say_gone(draft, participant)
         return
     job = session.job_of(participant.service_id)
-    if job is None or job.attempt != participant.attempt:
+    if job is None:
         return
-    if participant.role != "recorder":
-        draft.events.append(MicroserviceLeft(session_id=session.id, service_id=job.service_id))
-    if job.state is JobState.JOINED:
-        # Its worker may be on its way back; the deadline offers the job to somebody else.
+    if not any(other.service_id == job.service_id for other in participants.values()):
+        ending.say_gone(draft, participant)
+    if job.attempt == participant.attempt and job.state is JobState.JOINED:
         job = draft.move_job(job, JobCause.ABSENT, said="absent")
-        draft.arm(armed_for("joining", job), session.limits.rejoin_s)
+        if needs_room(session, job):
+            # Its worker may be on its way back; the deadline offers the job to somebody else.
+            draft.arm(armed_for("joining", job), session.limits.rejoin_s)
 
 
 def _forget_identity(draft: Draft, participant: Participant) -> bool:
@@ -143,10 +144,8 @@ def _seen_while_ending(draft: Draft, trigger: ParticipantsSeen) -> None:
         if participant.sid not in session.participants:
             draft.remove(participant, "the session is ending")
     gone = trigger.gone & session.participants.keys()
-    for sid in gone:
-        participant = session.participants[sid]
-        if participant.role == "client":
-            draft.events.append(ClientLeft(session_id=session.id, user_identity=participant.identity))
+    for sid in sorted(gone):
+        ending.say_gone(draft, session.participants[sid])
     if gone:
         kept = {sid: p for sid, p in draft.session.participants.items() if sid not in gone}
         draft.set(participants=kept)
@@ -173,8 +172,9 @@ def _settle_degraded(draft: Draft) -> None:
         draft.set(degraded=False)
         draft.move(Cause.SERVICE_HEALED)
         draft.say_status()
-    is_strict_missing = any(job.strict for job in missing)
-    if is_strict_missing and "service" not in session.deadlines:
-        draft.arm("service", session.limits.service_s)
-    elif not is_strict_missing:
-        draft.disarm("service")
+    for job in session.jobs:
+        name = armed_for("service", job)  # one each: a service is not blamed for how long another was away
+        if not job.is_missing:
+            draft.disarm(name)
+        elif job.strict and name not in session.deadlines:
+            draft.arm(name, session.limits.service_s)

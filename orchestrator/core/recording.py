@@ -39,6 +39,7 @@ TABLE: Final[frozenset[tuple[RecordingStatus, RecordingStatus]]] = frozenset(
     | {(a, _S.FAILED) for a in _ORDER if a is not _S.COMPLETED}
 )
 RUNNING: Final = frozenset(_ORDER) - {_S.COMPLETED}
+CAPTURING: Final = frozenset({_S.STARTING, _S.RECORDING})  # a recorder is, or is to be, in the room
 
 
 def check_move(old: RecordingStatus, new: RecordingStatus) -> None:
@@ -53,12 +54,18 @@ def check_move(old: RecordingStatus, new: RecordingStatus) -> None:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Checkpoint:
-    """The last tree head that one attempt reported: what `verify --against` compares. ``root`` is hex."""
+    """The last tree head that one attempt reported: what `verify --against` compares. ``root`` is hex.
+
+    Attributes:
+        note: the signed checkpoint; "" when a successor closed the attempt at another size than reported.
+        is_closed: a successor closed the attempt at this size; the first close holds.
+    """
 
     attempt: int
     size: int
     root: str
     note: str = ""
+    is_closed: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -12,7 +12,7 @@ from typing import Final, Literal
 
 from orchestrator.core.ids import Identity, ParticipantSid, RoomName, RoomSid, ServiceId, SessionId, WorkerId
 from orchestrator.core.jobs import HELD, Job
-from orchestrator.core.recording import Recording
+from orchestrator.core.recording import RECORDER, Recording
 from orchestrator.core.states import LIVE, RoomStatus
 from orchestrator.core.triggers import Participant
 
@@ -98,9 +98,11 @@ class Session:
 
     @property
     def is_open(self) -> bool:
-        """Whether anything may still happen: the room life is not over, or a recording is still sealed."""
-        return self.room_status is not RoomStatus.TERMINATED or (
-            self.recording is not None and self.recording.is_running
+        """Whether anything may still happen: the room life is not over, or a recorder is not done yet."""
+        return (
+            self.room_status is not RoomStatus.TERMINATED
+            or (self.recording is not None and self.recording.is_running)
+            or any(job.state in HELD for job in self.jobs)
         )
 
     @property
@@ -125,6 +127,10 @@ class Session:
     def job_of(self, service_id: str) -> Job | None:
         """Give the job of this service, or None."""
         return next((job for job in self.jobs if job.service_id == service_id), None)
+
+    def is_recorder(self, job: Job) -> bool:
+        """Whether this job is the one that records: it needs no room to finish, and outlives it."""
+        return job.service_id == RECORDER and self.recording is not None
 
     def jobs_of(self, worker_id: WorkerId) -> tuple[Job, ...]:
         """Give the jobs that this worker was offered or holds."""

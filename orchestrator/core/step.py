@@ -66,8 +66,11 @@ class Opening:
 
 def open_session(opening: Opening, now: datetime) -> Decision:
     """Decide the intent: the first record of a session, its room asked for, its deadlines armed."""
-    services = list(opening.services)
+    # One job per service: a second one would wait for a second worker of the same name for ever.
+    wanted_by_id = {wanted.service_id: wanted for wanted in reversed(opening.services)}
+    services = [w for w in opening.services if wanted_by_id.get(w.service_id) is w]
     if opening.recording_id is not None:
+        services = [wanted for wanted in services if wanted.service_id != RECORDER]
         services.append(Wanted(service_id=RECORDER, required=False))
     session = Session(
         id=opening.session_id,
@@ -183,13 +186,17 @@ def _room_created(draft: Draft, trigger: RoomCreated) -> None:
 
 
 def _room_create_failed(draft: Draft, trigger: RoomCreateFailed) -> None:
-    if draft.session.room_status is not RoomStatus.CREATING:
-        return
-    draft.say_error(trigger.detail)
-    if trigger.is_foreign:
-        ending.end_without_room(draft, "create_failed")
-    else:
-        ending.begin(draft, Cause.CREATE_FAILED, "create_failed")
+    session = draft.session
+    if session.room_status is RoomStatus.CREATING:
+        draft.say_error(trigger.detail)
+        if trigger.is_foreign:
+            ending.end_without_room(draft, "create_failed")
+        else:
+            ending.begin(draft, Cause.CREATE_FAILED, "create_failed")
+    elif session.is_live and session.room_sid is None and trigger.is_foreign:
+        # LiveKit had lost the room and a stranger took its name: there is no way back into it.
+        draft.say_error(trigger.detail)
+        ending.begin(draft, Cause.ENDED, "create_failed")
 
 
 def _room_lost(draft: Draft, trigger: RoomLost) -> None:
@@ -214,7 +221,7 @@ def _deadline_reached(draft: Draft, trigger: DeadlineReached) -> None:
         case "join":
             presence.join_timeout(draft)
         case "service":
-            presence.service_timeout(draft)
+            presence.service_timeout(draft, number)
         case "client":
             if session.room_status is RoomStatus.READY and not session.clients:
                 ending.begin(draft, Cause.CLIENT_TIMEOUT, "client_timeout")
@@ -234,7 +241,8 @@ def _deadline_reached(draft: Draft, trigger: DeadlineReached) -> None:
 
 def _expires(draft: Draft) -> None:
     session = draft.session
-    if session.clients:
+    # In a room that LiveKit has lost nobody is present, whatever its last list said.
+    if session.clients and session.room_sid is not None:
         expires_at = due_in(draft.now, session.limits.ttl_s)
         draft.set(expires_at=expires_at)
         draft.arm_at("expires", expires_at)

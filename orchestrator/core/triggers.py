@@ -91,7 +91,8 @@ class JobAccepted:
 class JobRefused:
     """The worker refused the offer or answered with an error; ask the next one.
 
-    ``retry_after_s``: not before so many seconds (None: at once, if another worker is free).
+    ``retry_after_s``: this worker is not asked again before so many seconds, the retry interval at most
+    (None: after a pause that grows); others are asked at once.
     """
 
     job_id: JobId

@@ -10,7 +10,14 @@ from dataclasses import replace
 from orchestrator.core.draft import Draft, armed_for
 from orchestrator.core.errors import IllegalTransitionError, StaleAttemptError
 from orchestrator.core.jobs import HELD, OVER, Job, JobCause, JobState
-from orchestrator.core.recording import RECORDER, Checkpoint, RecordingStatus
+from orchestrator.core.recording import (
+    CAPTURING,
+    RECORDER,
+    TABLE,
+    Checkpoint,
+    Recording,
+    RecordingStatus,
+)
 from orchestrator.core.session import Session
 from orchestrator.core.triggers import (
     JobAccepted,
@@ -23,6 +30,7 @@ from orchestrator.core.triggers import (
 )
 
 _FIRST_RETRY_S = 0.5  # doubled at every refusal in a row, up to the retry interval
+_MAX_DOUBLINGS = 20  # 0.5 s × 2^20 is six days: any retry interval is reached before
 
 
 def is_offerable(session: Session, job: Job) -> bool:
@@ -31,11 +39,16 @@ def is_offerable(session: Session, job: Job) -> bool:
     A worker is asked when there is a room to join; the recorder also after the end, while an earlier attempt
     of its recording is to be completed.
     """
-    if job.state is not JobState.PENDING:
+    if job.state is not JobState.PENDING or not _is_wanted(session, job):
         return False
-    if session.is_live:
-        return session.room_sid is not None
-    return job.service_id == RECORDER and session.recording is not None and session.recording.is_running
+    return session.room_sid is not None or not needs_room(session, job)
+
+
+def needs_room(session: Session, job: Job) -> bool:
+    """Tell whether the job is done in the room; a recorder whose capture is over seals on without one."""
+    if not session.is_recorder(job):
+        return session.is_live
+    return session.is_live and session.recording is not None and session.recording.status in CAPTURING
 
 
 def offered(draft: Draft, trigger: JobOffered) -> None:
@@ -60,12 +73,12 @@ def offered(draft: Draft, trigger: JobOffered) -> None:
 
 def accepted(draft: Draft, trigger: JobAccepted) -> None:
     """The worker took it; it has the retry interval to be in the room."""
-    job = _current(draft, trigger.job_id, trigger.attempt)
+    job = _held(draft, trigger.job_id, trigger.attempt)
     if job.state is not JobState.OFFERED:
         return
     job = draft.move_job(job, JobCause.ACCEPT, manual_ready=trigger.manual_ready)
     draft.disarm(armed_for("offer", job))
-    if draft.session.is_live:  # completing a recording needs no room
+    if needs_room(draft.session, job):
         draft.arm(armed_for("joining", job), draft.session.limits.retry_s)
 
 
@@ -73,27 +86,24 @@ def refused(draft: Draft, trigger: JobRefused) -> None:
     """The worker said no: the next one is asked at once, the same one after a growing pause."""
     job = _current(draft, trigger.job_id, trigger.attempt)
     if job.state is JobState.OFFERED:
-        _back_to_queue(draft, job, JobCause.REFUSE, "refused", trigger.detail, trigger.retry_after_s)
+        _release(draft, job, JobCause.REFUSE, "refused", trigger.detail, trigger.retry_after_s)
 
 
 def ready(draft: Draft, trigger: JobReady) -> None:
     """The worker says that it is ready itself."""
-    job = _current(draft, trigger.job_id, trigger.attempt)
-    if job.state in HELD:
-        draft.put_job(replace(job, said_ready=True))  # counts when LiveKit lists the worker too
+    job = _held(draft, trigger.job_id, trigger.attempt)
+    draft.put_job(replace(job, said_ready=True))  # counts when LiveKit lists the worker too
 
 
 def done(draft: Draft, trigger: JobDone) -> None:
     """The worker left as agreed; saying so twice is no matter."""
     job = _current(draft, trigger.job_id, trigger.attempt)
-    if job.state in OVER or job.state is JobState.PENDING:
+    if job.state in OVER:
         return
     if job.state is JobState.OFFERED:
         job = draft.move_job(job, JobCause.ACCEPT)
-    draft.disarm(armed_for("offer", job), armed_for("joining", job))
     draft.move_job(job, JobCause.FINISH, detail=trigger.detail)
-    recording = draft.session.recording
-    if job.service_id == RECORDER and recording is not None and recording.is_running:
+    if draft.session.is_recorder(job):
         draft.fail_recording(trigger.detail or "the recorder left before the recording was complete")
 
 
@@ -102,18 +112,7 @@ def lost(draft: Draft, trigger: JobLost) -> None:
     job = _current(draft, trigger.job_id, trigger.attempt)
     if job.state not in HELD:
         return
-    session = draft.session
-    is_recorder = job.service_id == RECORDER
-    draft.disarm(armed_for("offer", job), armed_for("joining", job))
-    if not session.is_live and not (is_recorder and session.recording and session.recording.is_running):
-        draft.move_job(job, JobCause.GIVE_UP, detail=trigger.detail)
-        return
-    _back_to_queue(draft, job, JobCause.LOSE, "lost", trigger.detail, None)
-    if is_recorder and session.is_live and session.recording is not None:
-        if session.recording.status is RecordingStatus.RECORDING:
-            draft.put_recording(replace(session.recording, status=RecordingStatus.STARTING))
-        if session.recording.is_running:
-            draft.arm("recorder", session.limits.join_s)
+    _release(draft, job, JobCause.LOSE, "lost", trigger.detail, None)
 
 
 def deadline_reached(draft: Draft, kind: str, number: str) -> None:
@@ -123,7 +122,7 @@ def deadline_reached(draft: Draft, kind: str, number: str) -> None:
         return
     match kind:
         case "offer" if job.state is JobState.OFFERED:
-            _back_to_queue(draft, job, JobCause.LOSE, "lost", "the worker did not answer in time", None)
+            _release(draft, job, JobCause.LOSE, "lost", "the worker did not answer in time", None)
         case "joining" if job.state is JobState.ACCEPTED:
             lost(
                 draft,
@@ -142,6 +141,8 @@ def recorder_timeout(draft: Draft, kind: str) -> None:
         if session.recording is None or session.recording.status is not RecordingStatus.STARTING:
             return
         detail = f"no recorder joined within {session.limits.join_s:g} s"
+    elif session.recording is not None and not session.recording.is_running:
+        detail = f"the recorder did not say within {session.limits.recording_s:g} s that it is done"
     else:
         detail = f"nobody completed the recording within {session.limits.recording_s:g} s of the room's end"
     job = session.job_of(RECORDER)
@@ -160,43 +161,58 @@ def recording_reported(draft: Draft, trigger: RecordingReported) -> None:
         raise IllegalTransitionError(f"job {job.job_id} is not the recorder of a recorded session")
     if recording.attempt == trigger.attempt and trigger.n <= recording.n:
         return
-    known = tuple(c for c in recording.checkpoints if c.attempt != trigger.attempt)
-    closed = {int(c["attempt"]): c for c in trigger.closes}
-    known = tuple(
-        replace(c, size=int(closed[c.attempt]["tree_size"]), root=str(closed[c.attempt]["root"]))
-        if c.attempt in closed
-        else c
-        for c in known
-    )
-    if trigger.tree_size:
-        known += (
-            Checkpoint(
-                attempt=trigger.attempt, size=trigger.tree_size, root=trigger.root, note=trigger.checkpoint
-            ),
-        )
+    _held(draft, trigger.job_id, trigger.attempt)  # what was given up has nothing new to say
     status = trigger.status if recording.is_running else recording.status
     is_again = trigger.attempt != recording.attempt and draft.session.is_live
-    if not is_again and _rank(status) < _rank(recording.status):
+    is_late = _rank(status) < _rank(recording.status) and not is_again
+    if is_late or (recording.status, status) not in TABLE:
         status = recording.status  # a late frame, or a completer's first, never takes the facet back
+    op = min(trigger.op, recording.wanted.n if recording.wanted else 0)  # no more than was asked is done
     draft.put_recording(
         replace(
             recording,
             status=status,
             attempt=trigger.attempt,
             n=trigger.n,
-            done_op=max(recording.done_op, trigger.op),
+            done_op=max(recording.done_op, op),
             store=trigger.store or recording.store,
-            checkpoints=known,
+            checkpoints=_checkpoints(recording, trigger),
             stats=trigger.stats or recording.stats,
             detail=trigger.detail,
         )
     )
     if status is not RecordingStatus.STARTING:
         draft.disarm("recorder")
+    elif recording.status is not RecordingStatus.STARTING:
+        draft.arm("recorder", draft.session.limits.join_s)
+    if status not in CAPTURING:
+        draft.disarm(armed_for("joining", job))  # it seals on outside of the room
     if "recording" in draft.session.deadlines:
-        draft.disarm("recording")
-        if status not in (RecordingStatus.COMPLETED, RecordingStatus.FAILED):
-            draft.arm("recording", draft.session.limits.recording_s)
+        draft.arm("recording", draft.session.limits.recording_s)
+
+
+def _checkpoints(recording: Recording, trigger: RecordingReported) -> tuple[Checkpoint, ...]:
+    """What is known of every attempt's tree; one that shrank is not believed (recording.md §3, Fencing)."""
+    known = {checkpoint.attempt: checkpoint for checkpoint in recording.checkpoints}
+    reported = known.get(trigger.attempt)
+    if trigger.tree_size and (reported is None or trigger.tree_size >= reported.size):
+        known[trigger.attempt] = Checkpoint(
+            attempt=trigger.attempt, size=trigger.tree_size, root=trigger.root, note=trigger.checkpoint
+        )
+    for close in trigger.closes:
+        try:
+            attempt, size, root = int(close["attempt"]), int(close["tree_size"]), str(close["root"])
+        except (KeyError, TypeError, ValueError) as error:
+            raise IllegalTransitionError(
+                "an entry of `closes` lacks a whole-numbered attempt or tree_size, or a root"
+            ) from error
+        old = known.get(attempt)
+        if not 0 < attempt < trigger.attempt or (old is not None and (old.is_closed or size < old.size)):
+            continue  # the first close holds, and none takes back what was acknowledged
+        is_as_reported = old is not None and (size, root) == (old.size, old.root)
+        note = old.note if old is not None and is_as_reported else ""
+        known[attempt] = Checkpoint(attempt=attempt, size=size, root=root, note=note, is_closed=True)
+    return tuple(known[attempt] for attempt in sorted(known))
 
 
 _RANKS = {status: rank for rank, status in enumerate(RecordingStatus)}
@@ -221,13 +237,32 @@ def _current(draft: Draft, job_id: str, attempt: int) -> Job:
     return job
 
 
-def _back_to_queue(
+def _held(draft: Draft, job_id: str, attempt: int) -> Job:
+    """Give the job, if this attempt still has it."""
+    job = _current(draft, job_id, attempt)
+    if job.state not in HELD:
+        raise StaleAttemptError(f"attempt {attempt} of job {job_id} is over; the job is {job.state.value}")
+    return job
+
+
+def _is_wanted(session: Session, job: Job) -> bool:
+    """Tell whether there is still something to do: the recorder's work ends with its recording alone."""
+    if session.is_recorder(job):
+        return session.recording is not None and session.recording.is_running
+    return session.is_live
+
+
+def _release(
     draft: Draft, job: Job, cause: JobCause, said: str, detail: str, retry_after_s: float | None
 ) -> None:
+    """Take the job from its worker: back to the queue while it is wanted, else given up."""
     worker_id = job.worker_id
     assert worker_id is not None
     # Whoever was asked may have acted on it: it is told that this attempt is over.
     draft.tell_to_leave(job, detail, is_stale=True)
+    if not _is_wanted(draft.session, job):
+        draft.move_job(job, JobCause.GIVE_UP, detail=detail)
+        return
     draft.disarm(armed_for("offer", job), armed_for("joining", job))
     moved = draft.move_job(
         job,
@@ -238,6 +273,18 @@ def _back_to_queue(
         refusals=job.refusals + 1,
         detail=detail,
     )
-    limits = draft.session.limits
-    pause_s = min(_FIRST_RETRY_S * 2 ** (moved.refusals - 1), limits.retry_s)
-    draft.arm(armed_for("retry", moved), retry_after_s if retry_after_s is not None else pause_s)
+    # The exponent has a bound, because a day of refusals would leave the range of float.
+    pause_s = _FIRST_RETRY_S * 2 ** min(moved.refusals - 1, _MAX_DOUBLINGS)
+    if retry_after_s is not None:
+        pause_s = max(0.0, retry_after_s)
+    session = draft.session
+    draft.arm(armed_for("retry", moved), min(pause_s, session.limits.retry_s))
+    recording = session.recording
+    if (
+        session.is_live
+        and session.is_recorder(job)
+        and recording is not None
+        and recording.status is RecordingStatus.RECORDING  # while Starting, the first deadline still runs
+    ):
+        draft.put_recording(replace(recording, status=RecordingStatus.STARTING))
+        draft.arm("recorder", session.limits.join_s)
