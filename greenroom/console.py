@@ -18,11 +18,14 @@ _DULL_KEYS: Final = frozenset({"level", "ts", "timestamp", "logger", "caller", "
 
 
 def say(name: str, text: str) -> None:
-    """Print one line of one program; a terminal that is gone is no reason to end what runs."""
+    """Print one line of one program on standard error: standard output is for results.
+
+    A terminal that is gone is no reason to end what runs.
+    """
     try:
-        print(f"{name:<12} | {text}", flush=True)
+        print(f"{name:<12} | {text}", file=sys.stderr, flush=True)
     except BrokenPipeError:
-        sys.stdout = open("/dev/null", "w", encoding="utf-8")  # noqa: SIM115 - for the rest of this process
+        sys.stderr = open("/dev/null", "w", encoding="utf-8")  # noqa: SIM115 - for the rest of this process
 
 
 def shorten(line: str, *, loud_only: bool) -> str | None:

@@ -49,3 +49,16 @@ def held_folder(path: Path) -> Iterator[Path]:
             yield folder
         finally:
             fcntl.flock(lock, fcntl.LOCK_UN)  # closing is not enough while a child is between fork and exec
+
+
+def holder_of(path: Path) -> str | None:
+    """Tell which process holds the folder, without making or changing anything; None when nobody does."""
+    try:
+        with (path / LOCK_NAME).open(encoding="utf-8") as lock:
+            fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+            fcntl.flock(lock, fcntl.LOCK_UN)
+    except BlockingIOError:
+        return (path / LOCK_NAME).read_text(encoding="utf-8").strip() or "unknown"
+    except OSError:
+        return None
+    return None

@@ -66,7 +66,7 @@ async def running_stack(options: StackOptions, say: Say) -> AsyncIterator[Stack]
             livekit: dict[str, str] = {}
             if settings.livekit.server_url is None:
                 setup = _prepare_media_server(data, url)
-                await supervisor.start(_media_server_program(setup))
+                await supervisor.start(media_server_program(setup))
                 livekit = {
                     "LIVEKIT_SERVER_URL": setup.url,
                     "LIVEKIT_API_KEY": setup.api_key,
@@ -167,16 +167,8 @@ def worker_programs(data: Path, url: str) -> tuple[Program, Program]:
     )
 
 
-def _prepare_media_server(data: Path, url: str) -> media_server.MediaServerSetup:
-    try:
-        return media_server.prepare(data, webhook_urls=[f"{url}{WEBHOOK_PATH}"])
-    except OSError as error:
-        raise CommandError(
-            f"the data folder {data} cannot be written ({error.strerror}); name another: --data DIR"
-        ) from error
-
-
-def _media_server_program(setup: media_server.MediaServerSetup) -> Program:
+def media_server_program(setup: media_server.MediaServerSetup) -> Program:
+    """Describe the media server of this stack."""
     return Program(
         name="livekit",
         argv=setup.argv,
@@ -188,6 +180,15 @@ def _media_server_program(setup: media_server.MediaServerSetup) -> Program:
         ready_within_s=media_server.START_DEADLINE_S,
         is_quiet=True,
     )
+
+
+def _prepare_media_server(data: Path, url: str) -> media_server.MediaServerSetup:
+    try:
+        return media_server.prepare(data, webhook_urls=[f"{url}{WEBHOOK_PATH}"])
+    except OSError as error:
+        raise CommandError(
+            f"the data folder {data} cannot be written ({error.strerror}); name another: --data DIR"
+        ) from error
 
 
 def _inherited() -> dict[str, str]:

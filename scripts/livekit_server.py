@@ -17,7 +17,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -74,7 +74,7 @@ class Progress:
     packages: int = 0
     lines: list[str] = field(default_factory=list)
 
-    def read(self, output: IO[str], log: IO[str]) -> None:
+    def read(self, output: Iterable[str], log: IO[str]) -> None:
         """Count lines until the Go command closes its output; all of them go to the log."""
         for line in output:
             log.write(line)

@@ -23,10 +23,11 @@ async def test_one_signal_lets_the_work_clean_up(signum: int) -> None:
     counts: list[int] = []
     steps: list[str] = []
 
-    async def work() -> None:
+    async def work() -> str:
         os.kill(os.getpid(), signum)
         try:
             await asyncio.sleep(60)
+            return "never"
         finally:
             await asyncio.sleep(0)
             steps.append("cleaned")
@@ -39,10 +40,11 @@ async def test_a_second_signal_cancels_the_clean_up() -> None:
     counts: list[int] = []
     steps: list[str] = []
 
-    async def work() -> None:
+    async def work() -> str:
         os.kill(os.getpid(), signal.SIGINT)
         try:
             await asyncio.sleep(60)
+            return "never"
         finally:
             os.kill(os.getpid(), signal.SIGINT)
             try:

@@ -1,0 +1,59 @@
+"""`greenroom export`: one playable file of a recording."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from greenroom.commands.options import DataOption, JsonOption, KeyDirOption, RecordingArgument, key_dir_of
+from greenroom.errors import CommandError
+from greenroom.progress import shown_progress
+
+if TYPE_CHECKING:
+    from vault.export import ExportReport
+
+
+def export(
+    recording: RecordingArgument,
+    out: Annotated[
+        Path,
+        typer.Option("--out", metavar="FILE", help="The file to make: .mp4, for VP8 .webm.", dir_okay=False),
+    ],
+    data: DataOption = Path("data"),
+    key_dir: KeyDirOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Write a recording as one playable file. Every byte is authenticated before it is used.
+
+    The file appears under its name when it is whole. Exit code 2: no key that opens it, or not to be
+    exported; then nothing is written, and nothing is ever deleted.
+    """
+    report = _export(recording, key_dir_of(data, key_dir), out)
+    if as_json:
+        import msgspec
+
+        typer.echo(msgspec.json.encode(report, enc_hook=str).decode())
+    else:
+        typer.echo(
+            f"{report.path}: {report.duration_s:.1f} s, {report.video_frames} video frames,"
+            f" {report.audio_s:.1f} s of sound"
+        )
+        if not report.is_complete:
+            typer.echo("The recording has no manifest yet: this is what was verified of it so far.")
+
+
+def _export(recording: Path, keys: Path, out: Path) -> ExportReport:
+    from vault.adapters.key_files import KeyFiles
+    from vault.errors import KeyFileError, VaultError
+    from vault.export import export_recording
+
+    try:
+        key_ring = KeyFiles.open(keys)
+        with shown_progress("exporting") as on_progress:
+            return export_recording(recording, key_ring, out, on_progress=on_progress)
+    except KeyFileError as error:
+        raise CommandError(f"{error}; name the folder of its keys: --key-dir DIR") from error
+    except VaultError as error:
+        raise CommandError(str(error)) from error

@@ -1,0 +1,37 @@
+"""`greenroom recorder`: the recorder, in place of this process."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from greenroom.commands.options import KeyDirOption
+from greenroom.commands.serve import become
+
+
+def recorder(
+    url: Annotated[
+        str | None,
+        typer.Option("--url", metavar="URL", help="The orchestrator, http://HOST:PORT (GREENROOM_URL)."),
+    ] = None,
+    data: Annotated[
+        Path | None,
+        typer.Option(
+            "--data",
+            metavar="DIR",
+            help="Recordings go to DIR/recordings, keys to DIR/keys.",
+            file_okay=False,
+        ),
+    ] = None,
+    key_dir: KeyDirOption = None,
+) -> None:
+    """Run a recorder alone; sessions ask for it with `record: true`."""
+    keys = key_dir or (data / "keys" if data else None)
+    chosen = {
+        "GREENROOM_URL": url,
+        "CHUNK_STORAGE_PATH": str(data / "recordings") if data else None,
+        "GREENROOM_KEY_DIR": str(keys) if keys else None,
+    }
+    become("recorder", chosen, [])

@@ -1,0 +1,35 @@
+"""`greenroom serve`: the orchestrator, in place of this process."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def serve(
+    config: Annotated[
+        Path | None,
+        typer.Option("--config", metavar="FILE", help="Settings. Unset: ./config.toml when present."),
+    ] = None,
+    host: Annotated[
+        str | None, typer.Option("--host", metavar="HOST", help="Address to listen on (SERVER_HOST).")
+    ] = None,
+    port: Annotated[
+        int | None,
+        typer.Option("--port", metavar="N", min=1, max=65535, help="Port to listen on (SERVER_PORT)."),
+    ] = None,
+) -> None:
+    """Run the orchestrator alone, as `config.toml` and the environment say (docs/SETTINGS.md)."""
+    chosen = {"SERVER_HOST": host, "SERVER_PORT": None if port is None else str(port)}
+    become("orchestrator", chosen, ["--config", str(config)] if config else [])
+
+
+def become(module: str, environment: dict[str, str | None], arguments: list[str]) -> None:
+    """Turn this process into `python -m MODULE`, with variables set where an option was given."""
+    variables = {**os.environ, **{name: value for name, value in environment.items() if value is not None}}
+    sys.stdout.flush()
+    os.execve(sys.executable, [sys.executable, "-m", module, *arguments], variables)

@@ -1,0 +1,93 @@
+"""What the stack decides before it starts anything: settings, port, and what each program is told."""
+
+from __future__ import annotations
+
+import socket
+from pathlib import Path
+
+import pytest
+
+from greenroom import media_server
+from greenroom.errors import CommandError
+from greenroom.free_ports import free_port
+from greenroom.stack import (
+    check_port,
+    media_server_program,
+    orchestrator_program,
+    read_settings,
+    worker_programs,
+)
+
+SECRET = "s" * 40
+
+
+def test_the_embedded_engine_is_refused_wherever_it_is_asked_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(CommandError, match="not built yet; use --engine auto or --engine livekit"):
+        read_settings("embedded")
+    (tmp_path / "config.toml").write_text('engine = "embedded"\n')
+    with pytest.raises(CommandError, match="not built yet"):
+        read_settings(None)
+    assert read_settings("livekit").engine == "embedded"  # the option wins
+
+
+def test_a_media_server_of_ones_own_needs_its_key_and_secret(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LIVEKIT_URL", "wss://media.example")
+    monkeypatch.setenv("LIVEKIT_API_KEY", "key")
+    with pytest.raises(CommandError, match="LIVEKIT_API_SECRET"):
+        read_settings(None)
+    monkeypatch.setenv("LIVEKIT_API_SECRET", "weak")
+    with pytest.raises(CommandError, match="LIVEKIT_API_SECRET has 4 characters"):
+        read_settings(None)
+    monkeypatch.setenv("LIVEKIT_API_SECRET", SECRET)
+    assert read_settings(None).livekit.server_url == "wss://media.example"
+
+
+def test_a_taken_port_is_one_sentence_with_the_fix() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+        with pytest.raises(
+            CommandError, match=rf"port {port} on 127\.0\.0\.1 cannot be used \(.*\); .*--port N"
+        ):
+            check_port(port)
+    check_port(port)
+
+
+def test_the_orchestrator_keeps_everything_in_the_data_folder() -> None:
+    livekit = {"LIVEKIT_SERVER_URL": "ws://127.0.0.1:1", "LIVEKIT_API_KEY": "k", "LIVEKIT_API_SECRET": SECRET}
+    program = orchestrator_program(Path("/data"), 8123, livekit)
+    expected = {
+        "SERVER_HOST": "127.0.0.1",
+        "SERVER_PORT": "8123",
+        "STORE_URL": "sqlite:////data/greenroom.db",
+        "CHUNK_STORAGE_PATH": "/data/recordings",
+        "GREENROOM_KEY_DIR": "/data/keys",
+        **livekit,
+    }
+    assert expected.items() <= program.env.items()
+    assert SECRET not in " ".join(program.argv)
+    assert SECRET not in repr(program)
+
+
+def test_workers_are_told_where_the_orchestrator_is_and_no_secret_of_livekit(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("LIVEKIT_API_SECRET", SECRET)
+    recorder, pong = worker_programs(Path("/data"), "http://127.0.0.1:8123")
+    assert recorder.env["CHUNK_STORAGE_PATH"] == "/data/recordings"
+    assert recorder.env["GREENROOM_KEY_DIR"] == "/data/keys"
+    for program in (recorder, pong):
+        assert program.env["GREENROOM_URL"] == "http://127.0.0.1:8123"
+        assert SECRET not in program.env.values()
+
+
+def test_workers_end_before_the_orchestrator_and_all_of_it_within_ten_seconds(tmp_path: Path) -> None:
+    orchestrator = orchestrator_program(tmp_path, free_port(), {})
+    workers = worker_programs(tmp_path, "http://127.0.0.1:1")
+    assert all(worker.stage < orchestrator.stage for worker in workers)
+    livekit = media_server_program(media_server.prepare(tmp_path, binary=Path("/bin/false")))
+    assert orchestrator.stage < livekit.stage
+    programs = (workers[0], orchestrator, livekit)
+    assert sum(grace_s for program in programs for _, grace_s in program.stop_steps) <= 10
