@@ -93,7 +93,7 @@ class Recording:
         try:
             await self._open()
             if self._state is RecordingState.STARTING and not self._cut.is_set():
-                await self._advance(Step.OPENED)
+                self._move(Step.OPENED)  # reported beside the capture, which waits for nobody
                 async with self._reporting():
                     await self._run_source(source)
         finally:
@@ -228,8 +228,8 @@ class Recording:
         async def report_regularly() -> None:
             try:
                 while True:
-                    await asyncio.sleep(REPORT_EVERY_S)
                     await self._report()
+                    await asyncio.sleep(REPORT_EVERY_S)
             except StaleAttemptError:
                 stale.set()
                 self.cut()
@@ -274,9 +274,12 @@ class Recording:
 
     # --- telling ---
 
-    async def _advance(self, step: Step) -> None:
+    def _move(self, step: Step) -> None:
         self._state = next_state(self._state, step)
         _log.info("recording %s is %s", self._plan.recording_id, self._state.value)
+
+    async def _advance(self, step: Step) -> None:
+        self._move(step)
         await self._report()
 
     async def _fail(self, why: str) -> None:

@@ -1,0 +1,86 @@
+"""What can be set for the recorder, all by environment variables. Source: contracts §4."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Final, Literal
+from urllib.parse import urlsplit
+
+from pydantic import Field, ValidationError, field_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from recorder.core.errors import SettingsError
+
+_VARIABLES: Final = {
+    "url": "GREENROOM_URL",
+    "chunk_store": "CHUNK_STORAGE_PATH",
+    "key_dir": "GREENROOM_KEY_DIR",
+    "capacity": "RECORDER_CAPACITY",
+    "log_level": "LOG_LEVEL",
+}
+
+
+class RecorderSettings(BaseSettings):
+    """The recorder's settings; an empty variable counts as not set."""
+
+    model_config = SettingsConfigDict(env_ignore_empty=True, frozen=True, extra="ignore")
+
+    url: str = Field(
+        default="http://127.0.0.1:8080",
+        validation_alias=_VARIABLES["url"],
+        description="the orchestrator, http(s)://HOST[:PORT]",
+    )
+    chunk_store: Path = Field(
+        default=Path("data/recordings"),
+        validation_alias=_VARIABLES["chunk_store"],
+        description="folder of the recordings",
+    )
+    key_dir: Path = Field(
+        default=Path("data/keys"),
+        validation_alias=_VARIABLES["key_dir"],
+        description="folder of the keys, made at the first start",
+    )
+    capacity: int = Field(
+        default=2,
+        ge=1,
+        le=100,
+        validation_alias=_VARIABLES["capacity"],
+        description="sessions recorded at the same time; decoded capture of one camera takes about 0.4 cores",
+    )
+    log_level: Literal["debug", "info", "warning", "error"] = Field(
+        default="info", validation_alias=_VARIABLES["log_level"], description="least level in the log"
+    )
+
+    @field_validator("log_level", mode="before")
+    @classmethod
+    def _lower(cls, value: object) -> object:
+        return value.lower() if isinstance(value, str) else value
+
+    @field_validator("url")
+    @classmethod
+    def _check_url(cls, value: str) -> str:
+        parts = urlsplit(value)
+        if parts.scheme not in ("http", "https") or not parts.hostname:
+            raise ValueError("must be http(s)://HOST[:PORT]")
+        if parts.username or parts.password:
+            raise ValueError("must not hold a user or a password")
+        return value.rstrip("/")
+
+
+def load_settings() -> RecorderSettings:
+    """Read the environment.
+
+    Raises:
+        SettingsError: one sentence that names the variable, its value and what it must be.
+    """
+    try:
+        return RecorderSettings()
+    except ValidationError as error:
+        raise SettingsError(_sentence(dict(error.errors()[0]))) from None
+
+
+def _sentence(error: dict[str, Any]) -> str:
+    variable = str(error["loc"][0]) if error["loc"] else "the environment"
+    reason = str(error["msg"]).removeprefix("Value error, ").lower()
+    shown = "" if variable == _VARIABLES["url"] else f"={error['input']!r}"  # a URL may hold a password
+    return f"{variable}{shown} cannot be used: {reason}"

@@ -1,0 +1,73 @@
+"""Chooses the adapters and runs the recorder; the only place that knows them all."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Final
+
+from recorder.adapters.decoded_tracks import DecodedTracks
+from recorder.adapters.job_reports import JobReports
+from recorder.adapters.pyav_muxer import PyavEncoders
+from recorder.adapters.system_clock import SystemClock
+from recorder.core.errors import SettingsError
+from recorder.service.archive import Archive
+from recorder.service.job import RecorderHandler, RecorderParts
+from recorder.settings import RecorderSettings
+from sdk.settings import WorkerSettings
+from sdk.wire import RECORDER_SERVICE
+from sdk.worker import Worker
+from vault.adapters.dir_store import DirChunkStore
+from vault.adapters.key_files import KeyFiles
+from vault.errors import KeyFileError
+
+# Of the 5 s that a recorder has at SIGTERM, nearly all is for flushing and reporting.
+DRAIN_S: Final = 0.2
+# Sealing, writing the manifest and verifying a long recording may take minutes after the room is left.
+FINISH_S: Final = 1800.0
+
+
+def build(settings: RecorderSettings) -> Worker:
+    """Make the recorder's worker.
+
+    Raises:
+        SettingsError: the key folder or the chunk store cannot be used.
+    """
+    try:
+        keys = KeyFiles.create_or_open(settings.key_dir)
+        kek_id = keys.kek_id
+    except KeyFileError as error:
+        raise SettingsError(f"GREENROOM_KEY_DIR cannot be used: {error}") from error
+    try:
+        settings.chunk_store.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise SettingsError(
+            f"CHUNK_STORAGE_PATH={str(settings.chunk_store)!r} cannot be written ({error.strerror}); "
+            "name another folder"
+        ) from error
+    location = settings.chunk_store.resolve().as_uri()
+    clock = SystemClock()
+    handler = RecorderHandler(
+        RecorderParts(
+            archive=Archive(DirChunkStore(settings.chunk_store), keys, location),
+            clock=clock,
+            encoders=PyavEncoders,
+            tracks=lambda job: DecodedTracks(job.room, clock),
+            reporter=lambda job: JobReports(job, location=location),
+        )
+    )
+    return Worker(
+        WorkerSettings(
+            settings.url,
+            RECORDER_SERVICE,
+            metadata={
+                "kek_id": kek_id,
+                "signing_key_id": hashlib.sha256(keys.public_key).hexdigest()[:16],
+                "store": location,
+            },
+            capacity=settings.capacity,
+            in_default=False,
+            drain_timeout_s=DRAIN_S,
+            finish_timeout_s=FINISH_S,
+        ),
+        handler,
+    )
