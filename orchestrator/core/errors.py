@@ -6,6 +6,7 @@ OrchestratorError
 ├── IllegalTransitionError    409 from HTTP; a late hint is logged and dropped
 ├── RoomNameTakenError        409: choose another room name, or none
 ├── ServicesTimeoutError      408: `strict` ended the session while the caller waited
+├── WebhookRefusedError       401: a webhook that our LiveKit did not sign
 ├── StaleAttemptError         the worker is no longer the holder: tell it so, commit nothing
 ├── VersionConflictError      load again and step again
 ├── FencedError               another instance holds the command: stop, commit nothing
@@ -53,6 +54,10 @@ class ServicesTimeoutError(OrchestratorError):
         super().__init__(f"Timeout waiting for microservices to join: {', '.join(missing)}")
         self.session_id = session_id
         self.missing = missing
+
+
+class WebhookRefusedError(OrchestratorError):
+    """A webhook is not signed with our key, is too old, or is not the body that was signed."""
 
 
 class StaleAttemptError(OrchestratorError):

@@ -92,7 +92,6 @@ class Feed:
         self._wake = asyncio.Event()
         self._readers: dict[SessionId | None, set[Reader]] = {}
         self._is_stopping = False
-        self.cut = 0  # readers that were cut because they did not read
         self.delivered = 0  # events handed to the live end
 
     @property
@@ -119,6 +118,10 @@ class Feed:
     def is_stopping(self) -> bool:
         """Whether new readers are to be turned away."""
         return self._is_stopping
+
+    def covers(self, generation: int, seq: int) -> bool:
+        """Whether a position can be resumed from memory."""
+        return generation == self._generation and self._ring_floor <= seq <= self._tail
 
     def notify(self, head_seq: int) -> None:
         """Say that the store's head is now here. Called on the event loop after each group of commits."""
@@ -166,7 +169,6 @@ class Feed:
                 return None
             missed = [f for f in self._since(after) if session_id in (None, f.session_id)]
             if missed and not outlet.write(b"".join(f.data for f in missed)):
-                self.cut += 1
                 reader = Reader(outlet=outlet, session_id=session_id, after=self._tail)
                 reader.end("cut")
                 return reader
@@ -268,7 +270,6 @@ class Feed:
 
     def _cut(self, readers: Iterable[Reader]) -> None:
         for reader in readers:
-            self.cut += 1
             self._drop(reader)
             reader.end("cut")
 

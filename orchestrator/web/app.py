@@ -1,0 +1,100 @@
+"""The HTTP application: all routes in one list, and what stands around them."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Final
+
+from aiohttp import web
+
+from orchestrator.web import health, session_routes, webhook_routes, worker_routes
+from orchestrator.web.errors import MAX_BODY_BYTES, error_response, expectation_problem
+from orchestrator.web.health import READINESS, Readiness
+from orchestrator.web.middleware import REQUEST_ID, edge_middleware, header_signal
+from orchestrator.web.services import SERVICES, Services
+from orchestrator.web.session_routes import STREAMS
+from orchestrator.web.sse import EventStreams
+from orchestrator.web.worker_routes import WORKER_SOCKETS
+from orchestrator.web.worker_sockets import WorkerSockets
+
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """One route. ``is_lasting``: its answer lasts (a stream, a socket), so it has no HEAD."""
+
+    method: str
+    path: str
+    handler: Handler
+    is_lasting: bool = False
+
+
+API: Final = "/api/v1"
+_SESSION: Final = f"{API}/sessions/{{session_id}}"
+_SERVICE: Final = f"{API}/microservices/{{service_id}}"
+
+ROUTES: Final = (
+    Route("GET", "/health", health.health),
+    Route("GET", "/ready", health.ready),
+    Route("GET", "/metrics", health.metrics),
+    Route("GET", "/version", health.version),
+    Route("POST", f"{API}/create-session", session_routes.create_session),
+    Route("POST", f"{API}/sessions", session_routes.streaming_create, is_lasting=True),
+    Route("GET", _SESSION, session_routes.get_session),
+    Route("POST", f"{_SESSION}/terminate", session_routes.terminate_session),
+    Route("POST", f"{_SESSION}/token", session_routes.give_token),
+    Route("POST", f"{_SESSION}/ready", session_routes.service_ready),
+    Route("GET", f"{_SESSION}/participants", session_routes.list_participants),
+    Route("GET", f"{_SESSION}/events", session_routes.session_events, is_lasting=True),
+    Route("GET", f"{API}/events", session_routes.all_events, is_lasting=True),
+    Route("POST", f"{API}/microservices/register", worker_routes.register_worker),
+    Route("GET", f"{API}/microservices", worker_routes.list_workers),
+    Route("GET", _SERVICE, worker_routes.get_service),
+    Route("DELETE", _SERVICE, worker_routes.unregister_worker),
+    Route("POST", f"{_SERVICE}/heartbeat", worker_routes.heartbeat),
+    Route("GET", f"{API}/workers/connect", worker_routes.connect_worker, is_lasting=True),
+    Route("POST", f"{API}/livekit/webhook", webhook_routes.livekit_webhook),
+)
+
+
+def build_app(services: Services) -> web.Application:
+    """Make the application; the feed must be open, and is run by its owner."""
+    origins = services.settings.server.cors_origins
+    app = web.Application(
+        middlewares=[edge_middleware(services.metrics, origins)], client_max_size=MAX_BODY_BYTES
+    )
+    app[SERVICES] = services
+    app[READINESS] = Readiness(services)
+    app[STREAMS] = EventStreams(feed=services.feed, store=services.store, metrics=services.metrics)
+    app[WORKER_SOCKETS] = WorkerSockets(services.pull)
+    for route in ROUTES:
+        _add(app, route, route.path)
+        if route.path.startswith(f"{API}/sessions"):  # the same resource answers under both names
+            _add(app, route, route.path.removeprefix(API))
+    app.on_response_prepare.append(header_signal(origins))
+    app.on_shutdown.append(_end_what_lasts)
+    return app
+
+
+def _add(app: web.Application, route: Route, path: str) -> None:
+    app.router.add_route(route.method, path, route.handler, expect_handler=_expect)
+    if route.method == "GET" and not route.is_lasting:
+        app.router.add_route("HEAD", path, route.handler)
+
+
+async def _expect(request: web.Request) -> web.StreamResponse | None:
+    """Answer `Expect`: go on with the body, unless it is too large or the expectation is unknown."""
+    problem = expectation_problem(request.headers.get("Expect", ""), request.content_length)
+    if problem is not None:
+        return error_response(problem, request.get(REQUEST_ID, ""))
+    await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+    request.writer.output_size = 0  # the answer has not begun yet
+    return None
+
+
+async def _end_what_lasts(app: web.Application) -> None:
+    """End streams and sockets ourselves: aiohttp waits for them at shutdown."""
+    app[SERVICES].feed.end_readers()
+    await app[WORKER_SOCKETS].close()

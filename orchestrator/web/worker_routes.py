@@ -1,0 +1,150 @@
+"""Routes of workers: register, look, leave, heartbeat, and the socket of pull workers."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+import msgspec
+from aiohttp import web
+
+from orchestrator.core.errors import WorkerNotFoundError
+from orchestrator.core.ids import WorkerId, name_problem
+from orchestrator.service.push import NewWorker
+from orchestrator.service.registry import Worker
+from orchestrator.web.bodies import read_json, read_optional_json
+from orchestrator.web.endpoint_checks import endpoint_problem, private_problem
+from orchestrator.web.errors import DrainingError, FieldProblem, FieldsError, ForbiddenError, rfc3339
+from orchestrator.web.middleware import IS_STREAM, is_foreign_page
+from orchestrator.web.services import SERVICES, Services
+from orchestrator.web.worker_sockets import WorkerSockets
+from sdk.wire import RECORDER_SERVICE, Heartbeat, Register, Registered
+
+WORKER_SOCKETS: Final = web.AppKey("worker_sockets", WorkerSockets)
+_MAX_PAIRS_BYTES: Final = 16 * 1024  # metadata and capabilities, encoded
+
+_encode = msgspec.json.Encoder().encode
+
+
+async def register_worker(request: web.Request) -> web.Response:
+    """Register a push worker, or replace its registration."""
+    services = request.app[SERVICES]
+    body = await read_json(request, Register)
+    problems = _problems(body, services)
+    if not problems and not services.settings.allow_private_endpoints:
+        private = await private_problem(body.endpoint)
+        problems = [FieldProblem("endpoint", private)] if private else []
+    if problems:
+        raise FieldsError(problems)
+    await services.push.register(
+        NewWorker(
+            service_id=body.service_id,
+            endpoint=body.endpoint.rstrip("/"),
+            worker_id=body.worker_id,
+            metadata=body.metadata or {},
+            capabilities=body.capabilities or {},
+            capacity=body.capacity,
+            in_default=body.in_default,
+        )
+    )
+    answer = Registered(
+        success=True, service_id=body.service_id, message="Microservice registered successfully"
+    )
+    return _json(answer)
+
+
+async def list_workers(request: web.Request) -> web.Response:
+    """List all registered workers."""
+    return _json({"microservices": [worker_view(w) for w in request.app[SERVICES].registry.all()]})
+
+
+async def get_service(request: web.Request) -> web.Response:
+    """Give one service and the workers that offer it."""
+    service_id = request.match_info["service_id"]
+    workers = request.app[SERVICES].registry.of_service(service_id)
+    if not workers:
+        raise WorkerNotFoundError(f"nobody is registered for service {service_id!r}")
+    return _json({"service_id": service_id, "workers": [worker_view(w) for w in workers]})
+
+
+async def unregister_worker(request: web.Request) -> web.Response:
+    """Forget a service's workers, or only `?worker_id=`; their jobs are offered to others."""
+    service_id = request.match_info["service_id"]
+    gone = await request.app[SERVICES].push.unregister(service_id, request.query.get("worker_id"))
+    answer = {
+        "success": True,
+        "service_id": service_id,
+        "worker_ids": [w.registration.worker_id for w in gone],
+    }
+    return _json(answer)
+
+
+async def heartbeat(request: web.Request) -> web.Response:
+    """Note that a push worker lives; 404 tells it to register again."""
+    body = await read_optional_json(request, Heartbeat)
+    service_id = request.match_info["service_id"]
+    if body.load is not None and not 0 <= body.load <= 1:
+        raise FieldsError([FieldProblem("load", f"{body.load:g} is out of range; give 0 to 1")])
+    push = request.app[SERVICES].push
+    worker = push.heartbeat(service_id, body.worker_id, load=body.load, draining=body.draining)
+    return _json({"success": True, "service_id": service_id, "status": worker.status})
+
+
+async def connect_worker(request: web.Request) -> web.StreamResponse:
+    """Take a pull worker's socket."""
+    services = request.app[SERVICES]
+    if is_foreign_page(request, services.settings.server.cors_origins):
+        raise ForbiddenError("pages of this origin may not connect; add it to [server] cors_origins")
+    if services.feed.is_stopping:
+        raise DrainingError("this instance is stopping; connect again, or to another instance")
+    if not web.WebSocketResponse().can_prepare(request):
+        raise FieldsError([FieldProblem("Upgrade", "this route is a WebSocket; ask for an upgrade")])
+    request[IS_STREAM] = True
+    return await request.app[WORKER_SOCKETS].connect(request)
+
+
+def worker_view(worker: Worker) -> dict[str, Any]:
+    """Give a worker as clients see it."""
+    registration = worker.registration
+    return {
+        "service_id": registration.service_id,
+        "worker_id": registration.worker_id,
+        "status": worker.status,
+        "mode": "push" if worker.is_push else "pull",
+        "endpoint": registration.endpoint,
+        "metadata": registration.metadata,
+        "capabilities": registration.capabilities,
+        "capacity": registration.capacity,
+        "in_default": registration.in_default,
+        "jobs": len(worker.jobs),
+        "load": worker.load,
+        "draining": worker.is_draining,
+        "registered_at": rfc3339(registration.registered_at),
+    }
+
+
+def _problems(body: Register, services: Services) -> list[FieldProblem]:
+    problems = []
+    if problem := name_problem(body.service_id, what="service_id"):
+        problems.append(FieldProblem("service_id", problem))
+    elif body.service_id == RECORDER_SERVICE:
+        problems.append(FieldProblem("service_id", "a recorder connects by /api/v1/workers/connect"))
+    if problem := endpoint_problem(body.endpoint):
+        problems.append(FieldProblem("endpoint", problem))
+    if body.worker_id is not None and (problem := name_problem(body.worker_id, what="worker_id")):
+        problems.append(FieldProblem("worker_id", problem))
+    holder = services.registry.find(WorkerId(body.worker_id or body.service_id))
+    if holder is not None and holder.registration.service_id != body.service_id:
+        other = holder.registration.service_id
+        problems.append(FieldProblem("worker_id", f"is registered for service {other!r}; choose another"))
+    if body.capacity is not None and body.capacity < 1:
+        problems.append(
+            FieldProblem("capacity", f"{body.capacity} is less than 1; leave it out for no limit")
+        )
+    for field, pairs in (("metadata", body.metadata), ("capabilities", body.capabilities)):
+        if pairs and len(_encode(pairs)) > _MAX_PAIRS_BYTES:
+            problems.append(FieldProblem(field, f"is larger than {_MAX_PAIRS_BYTES} bytes as JSON"))
+    return problems
+
+
+def _json(answer: object) -> web.Response:
+    return web.Response(body=_encode(answer), content_type="application/json")
