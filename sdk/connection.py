@@ -198,6 +198,7 @@ class Connection:
         self._limit_s = MISSED_PONGS * frame.heartbeat_interval
         self._heard_at = sent_at
         self._pings.clear()
+        self._outbox.settle(frame.resumed)
         self._lines = deque(self._outbox.unproven())
         self._has_lines.set()
         self._interval_s = frame.heartbeat_interval

@@ -114,7 +114,12 @@ class JobRun:
         self._apply(JobStep.FAIL, reason)
 
     def hand_over(self, *, deadline_s: float) -> None:
-        """End the job here so that another worker gets it; `leave_room` has the deadline to put away."""
+        """End the job here so that another worker gets it; `leave_room` has the deadline to put away.
+
+        A job that is ending already ends as it began to.
+        """
+        if self._state in ENDING:
+            return
         if self._leave_at is None:
             self._leave_at = asyncio.get_running_loop().time() + deadline_s
         self.fail("the worker goes away", "drained")

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+from typing import Final
+
 from sdk.wire import HeldJob, Report
+
+_FINAL: Final = frozenset({"done", "failed"})
 
 
 class Outbox:
@@ -20,7 +25,7 @@ class Outbox:
 
     def add(self, report: Report) -> None:
         """Keep one more report."""
-        is_final = report.state in ("done", "failed")
+        is_final = report.state in _FINAL
         self._kept = [
             (number, kept)
             for number, kept in self._kept
@@ -40,6 +45,14 @@ class Outbox:
     def prove(self, mark: int) -> None:
         """Forget what was added up to this mark: it has arrived."""
         self._kept = [(number, report) for number, report in self._kept if number > mark]
+
+    def settle(self, resumed: Collection[HeldJob]) -> None:
+        """Keep, of jobs that were not resumed, only how they ended: that may be news to the orchestrator."""
+        self._kept = [
+            (number, report)
+            for number, report in self._kept
+            if report.state in _FINAL or HeldJob(job_id=report.job_id, attempt=report.attempt) in resumed
+        ]
 
     def drop(self, job: HeldJob) -> None:
         """Forget a job's reports: the orchestrator does not want to hear of this attempt."""

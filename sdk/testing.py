@@ -12,6 +12,7 @@ async def test_it_greets() -> None:
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 from typing import Any, Self
 
@@ -88,12 +89,13 @@ class WorkerHarness:
     async def start_job(
         self, *, metadata: dict[str, str] | None = None, recording: RecordingTask | None = None, **offer: Any
     ) -> FakeJob:
-        """Offer and assign a job, and wait until the worker is in its room."""
+        """Offer and assign a job, and wait until the worker is in its room and `join_room` has begun."""
         job = await self.orchestrator.offer(metadata=metadata, **offer)
         self.rooms.create(job.room_name)
         await self.orchestrator.accepted(job)
         await self.orchestrator.assign(job, recording=recording)
         await self.orchestrator.reported(job, "joined")
+        await asyncio.sleep(0.01)  # the first step of `join_room` comes right behind the report
         return job
 
     async def end_job(self, job: FakeJob) -> None:
