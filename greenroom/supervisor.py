@@ -172,9 +172,8 @@ class Supervisor:
                 return
             if code == MISUSE:
                 line = await asyncio.to_thread(last_line, child.log_path, child.log_start)
-                self._fail(
-                    child, shorten(line, loud_only=False) or f"it ended with code 2; see {child.log_path}"
-                )
+                sentence = shorten(line.removeprefix("greenroom: "), loud_only=False)
+                self._fail(child, sentence or f"it ended with code 2; see {child.log_path}")
                 return
             pause_s = 0.5 if time.monotonic() - started > STEADY_S else pause_s
             self._say(child.program.name, f"ended ({_cause(code)}); starting it again in {pause_s:g} s")

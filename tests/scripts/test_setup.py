@@ -89,3 +89,19 @@ def test_a_python_that_is_new_enough_is_found_among_old_ones(project: Path, tmp_
     (folder / "python3.11").symlink_to(sys.executable)
     done = find_python(project, f"{folder}:/nonexistent")
     assert (done.returncode, done.stdout) == (0, f"{folder}/python3.11\n")
+
+
+def test_a_python_that_cannot_make_an_environment_is_one_sentence_with_the_package_to_install(
+    project: Path,
+) -> None:
+    code = (
+        "import runpy, sys; sys.modules['ensurepip'] = None\n"
+        "runpy.run_path('scripts/setup.py', run_name='__main__')"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=project, capture_output=True, text=True, check=False, timeout=30
+    )
+    assert done.returncode == 1
+    assert "has no ensurepip" in done.stderr
+    assert "-venv" in done.stderr
+    assert "Traceback" not in done.stderr
