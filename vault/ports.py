@@ -19,7 +19,7 @@ class StoredFile:
 
     Attributes:
         name: below the recording's folder, with ``/`` between parts.
-        size_bytes: None when it is not a plain file (a link, a device, an empty folder).
+        size_bytes: None when it is not a plain file (a link, a device).
     """
 
     name: str

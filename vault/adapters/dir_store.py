@@ -101,10 +101,9 @@ def _check_name(name: str) -> str:
 
 
 def _walk(folder: Path, prefix: str) -> Iterator[StoredFile]:
+    # A folder is not an entry: an empty one, as a put that was cut short leaves it, holds nothing.
     with os.scandir(folder) as entries:
         found = list(entries)
-    if prefix and not found:
-        yield StoredFile(prefix.removesuffix("/"), None)
     for entry in found:
         if entry.is_dir(follow_symlinks=False):
             yield from _walk(folder / entry.name, f"{prefix}{entry.name}/")

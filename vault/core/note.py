@@ -88,16 +88,15 @@ def _split(data: bytes, name: str) -> tuple[str, bytes, bytes]:
     if len(data) > MAX_NOTE_BYTES:
         raise FormatError(f"it has {len(data)} bytes, a signed note at most {MAX_NOTE_BYTES}")
     try:
-        whole = data.decode()
-        text, tail = whole.rsplit("\n\n", 1)
+        text, tail = data.decode().rsplit("\n\n", 1)
         text += "\n"
+        found_name = _key_name(text)
+        if found_name != name:
+            raise FormatError(f"it is the note {found_name!r}, not {name!r}")
         encoded = tail.removeprefix(f"{_DASH} {name} ").removesuffix("\n")
         raw = base64.b64decode(encoded, validate=True)
-        found_name = _key_name(text)
     except (UnicodeDecodeError, binascii.Error, ValueError):
         raise FormatError("it is not a signed note with one signature") from None
-    if found_name != name:
-        raise FormatError(f"it is the note {found_name!r}, not {name!r}")
     if len(raw) != 4 + SIGNATURE_BYTES:
         raise FormatError("its signature line does not hold one Ed25519 signature")
     # Base64 and line ends have several spellings; only the one we write is taken, so that no bit is free.

@@ -1,0 +1,64 @@
+"""Names say what a file is, and only names in their one spelling are taken."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from vault.core.layout import (
+    CheckpointFile,
+    ChunkFile,
+    KeyRecordFile,
+    ManifestFile,
+    TemporaryFile,
+    UnknownFile,
+    checkpoint_name,
+    chunk_name,
+    key_record_name,
+    parse_name,
+)
+
+attempts = st.integers(1, 2**32 - 1)
+numbers = st.integers(1, 2**32 - 1)
+
+
+@given(attempts, numbers)
+def test_names_are_read_back(attempt: int, number: int) -> None:
+    assert parse_name(chunk_name(attempt, number)) == ChunkFile(attempt, number)
+    assert parse_name(checkpoint_name(attempt, number)) == CheckpointFile(attempt, number)
+    assert parse_name(key_record_name(attempt, number)) == KeyRecordFile(attempt, number)
+
+
+def test_the_names_are_those_of_the_format() -> None:
+    assert chunk_name(1, 0) == "1/chunk-0000000000"
+    assert checkpoint_name(12, 52) == "12/checkpoint-0000000052"
+    assert key_record_name(1, 1) == "1/key-record-0000000001"
+    assert parse_name("manifest") == ManifestFile()
+    assert parse_name("1/chunk-0000000000") == ChunkFile(1, 0)
+    assert parse_name("1/chunk-0000000000.00ff.tmp") == TemporaryFile()
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "Manifest",
+        "manifest ",
+        "1/manifest",
+        "01/chunk-0000000000",
+        "0/chunk-0000000000",
+        "4294967296/chunk-0000000000",
+        "1/chunk-000000000",
+        "1/chunk-00000000000",
+        "1/chunk-4294967296",
+        "1/chunk-0000000000\n",
+        "1/chunk-" + "\u0660" * 10,
+        "1/checkpoint-0000000000",
+        "1/key-record-0000000000",
+        "1/2/chunk-0000000000",
+        "chunk-0000000000",
+        "README",
+    ],
+)
+def test_anything_else_is_unknown(name: str) -> None:
+    assert parse_name(name) == UnknownFile()
