@@ -35,6 +35,7 @@ def set_up(project: Path, **variables: str) -> subprocess.CompletedProcess[str]:
     )
 
 
+@pytest.mark.acceptance  # makes an environment: seconds
 def test_a_project_that_cannot_be_installed_is_one_sentence_and_leaves_its_mark(project: Path) -> None:
     done = set_up(project)
     assert done.returncode == 1
@@ -43,6 +44,7 @@ def test_a_project_that_cannot_be_installed_is_one_sentence_and_leaves_its_mark(
     assert not (project / ".venv" / ".set-up-for").exists()
 
 
+@pytest.mark.acceptance  # makes an environment: seconds
 def test_what_was_interrupted_is_begun_again_from_an_empty_folder(project: Path) -> None:
     venv = project / ".venv"
     venv.mkdir()
@@ -52,6 +54,7 @@ def test_what_was_interrupted_is_begun_again_from_an_empty_folder(project: Path)
     assert not (venv / "half-installed").exists()
 
 
+@pytest.mark.acceptance  # makes an environment: seconds
 def test_a_finished_one_is_left_alone(project: Path) -> None:
     venv = project / ".venv"
     subprocess.run([sys.executable, "-m", "venv", venv], check=True, timeout=60)
