@@ -124,11 +124,10 @@ class AudioEncoder(Protocol):
         """What players need to know; complete from the start."""
 
     def encode(self, data: bytes | bytearray | memoryview, *, pts: int) -> list[Packet]:
-        """Encode samples (as in `Sound`) that stand at ``pts``.
-
-        A ``pts`` that does not follow the samples before is a jump: what is inside is given out first.
+        """Encode samples (as in `Sound`) that stand at ``pts``, right after those of the call before.
 
         Raises:
+            ValueError: they do not follow; after a hole another encoder is needed (the caller's mistake).
             CaptureError: the encoder failed; it is of no further use.
         """
 

@@ -154,13 +154,11 @@ class OpusEncoder:
         )
 
     def encode(self, data: bytes | bytearray | memoryview, *, pts: int) -> list[Packet]:
-        """Encode samples at their place; a jump first fills the open packet with silence."""
-        packets: list[Packet] = []
+        """Encode samples at their place."""
         if self._next is not None and pts != self._next:
-            packets += self._fill_packet()
-        if not self._held:
-            self._next = pts
-        assert self._next is not None
+            raise ValueError(f"samples at {pts} do not follow those before, which end at {self._next}")
+        packets: list[Packet] = []
+        self._next = pts if self._next is None else self._next
         self._held += bytes(data)
         self._next += len(data) // _SAMPLE_BYTES
         whole = _OPUS_SAMPLES * _SAMPLE_BYTES
@@ -172,14 +170,12 @@ class OpusEncoder:
 
     def finish(self) -> list[Packet]:
         """Give what is still inside, filled up with silence."""
-        return [*self._fill_packet(), *self._run(None)]
-
-    def _fill_packet(self) -> list[Packet]:
-        if not self._held or self._next is None:
-            return []
-        first = self._next - len(self._held) // _SAMPLE_BYTES
-        block, self._held = self._held.ljust(_OPUS_SAMPLES * _SAMPLE_BYTES, b"\x00"), b""
-        return self._encode(block, first)
+        packets: list[Packet] = []
+        if self._held and self._next is not None:
+            first = self._next - len(self._held) // _SAMPLE_BYTES
+            packets = self._encode(self._held.ljust(_OPUS_SAMPLES * _SAMPLE_BYTES, b"\x00"), first)
+            self._held = b""
+        return packets + self._run(None)
 
     def _encode(self, block: bytes, pts: int) -> list[Packet]:
         samples = np.frombuffer(block, dtype=np.int16).reshape(1, -1)

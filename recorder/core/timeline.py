@@ -85,7 +85,7 @@ class AudioTimeline:
         heard_at = max(0, arrival_us * AUDIO_RATE_HZ // 1_000_000 - samples)
         if self._next is None:
             self._next = heard_at
-        late = heard_at - self._next
+        late = heard_at - (self._next - self._debt)  # what is still to be left out moves the place too
         hole = self._hole(late, samples)
         if hole > MAX_SILENCE:
             start = self._next + hole

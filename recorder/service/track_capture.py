@@ -166,6 +166,9 @@ class TrackCapture:
         while (sound := self._next()) is not None:
             assert isinstance(sound, Sound)
             place = timeline.place(arrival_us=sound.arrival_us - self._setup.epoch_us, samples=sound.samples)
+            if encoder is not None and place.is_jump:
+                self._keep(encoder.finish())
+                encoder = None
             if encoder is None:
                 encoder = self._setup.encoders.audio()
                 self._begin_run(encoder.format)

@@ -1,0 +1,85 @@
+"""Which published track becomes which stored track."""
+
+from __future__ import annotations
+
+import time
+
+from recorder.core.chunking import Chunk, InitChunk
+from recorder.ports import Picture, SourceTrack, SourceTrackId
+from recorder.service.captured_tracks import CapturedTracks
+from recorder.service.track_capture import CaptureSetup
+from tests.fakes.encoders import FakeEncoders
+from tests.fakes.media_clock import FakeMediaClock
+
+
+def make() -> tuple[CapturedTracks, list[Chunk], FakeMediaClock]:
+    chunks: list[Chunk] = []
+    clock = FakeMediaClock()
+    setup = CaptureSetup(
+        epoch_us=clock.us,
+        keyframe_interval_s=4.0,
+        encoders=FakeEncoders(),
+        clock=clock,
+        submit=chunks.append,
+    )
+    return CapturedTracks(setup), chunks, clock
+
+
+def camera(track_id: str, identity: str = "alice") -> SourceTrack:
+    return SourceTrack(track_id=SourceTrackId(track_id), kind="video", identity=identity, name="camera")
+
+
+def show(tracks: CapturedTracks, clock: FakeMediaClock, track_id: str) -> None:
+    clock.advance(0.1)
+    picture = Picture(arrival_us=clock.us, shown_us=None, width=64, height=48, data=b"")
+    tracks.picture(SourceTrackId(track_id), picture)
+
+
+def finish(tracks: CapturedTracks) -> None:
+    tracks.end()
+    tracks.join()
+
+
+def test_a_republished_track_goes_on_as_a_new_run_of_the_same_number() -> None:
+    tracks, chunks, clock = make()
+    tracks.track_started(camera("TR_1"))
+    show(tracks, clock, "TR_1")
+    tracks.track_ended(SourceTrackId("TR_1"))
+    tracks.track_ended(SourceTrackId("TR_1"))
+    tracks.track_started(camera("TR_2"))
+    show(tracks, clock, "TR_2")
+    finish(tracks)
+    assert [chunk.track for chunk in chunks if isinstance(chunk, InitChunk)] == [1, 1]
+    assert tracks.stats()["tracks"] == 1
+    assert tracks.stats()["video_frames"] == 2
+
+
+def test_other_participants_and_twins_that_live_at_once_are_other_tracks() -> None:
+    tracks, chunks, clock = make()
+    for track in (camera("TR_1"), camera("TR_2"), camera("TR_3", "bob")):
+        tracks.track_started(track)
+        show(tracks, clock, track.track_id)
+    finish(tracks)
+    found = {chunk.track: chunk.identity for chunk in chunks if isinstance(chunk, InitChunk)}
+    assert found == {1: "alice", 2: "alice", 3: "bob"}
+
+
+def test_nothing_is_taken_after_the_end_or_of_an_unknown_track() -> None:
+    tracks, chunks, clock = make()
+    tracks.track_started(camera("TR_1"))
+    show(tracks, clock, "TR_9")
+    finish(tracks)
+    tracks.track_started(camera("TR_2"))
+    show(tracks, clock, "TR_2")
+    assert chunks == []
+    assert tracks.stats()["video_frames"] == 0
+
+
+def test_ending_never_waits_for_the_encoder() -> None:
+    tracks, _, clock = make()
+    tracks.track_started(camera("TR_1"))
+    show(tracks, clock, "TR_1")
+    began = time.monotonic()
+    tracks.end()
+    assert time.monotonic() - began < 0.05
+    tracks.join()

@@ -1,0 +1,177 @@
+"""From chunk to acknowledged: order, checkpoints, a store that fails for a while, is full, or is lost."""
+
+from __future__ import annotations
+
+import errno
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from recorder.core.chunking import InitChunk, MediaChunk
+from recorder.core.errors import StoreLostError
+from recorder.core.segmenting import Fragment
+from recorder.service import store_path
+from recorder.service.store_path import MAX_WAITING, StorePath
+from tests.fakes.chunk_stores import MemoryChunkStore
+from tests.fakes.encoders import FakeEncoders
+from vault.adapters.key_files import KeyFiles
+from vault.core.ids import RecordingId
+from vault.errors import StoreError, StoreFullError
+from vault.verification import check_recording
+from vault.writing import AttemptWriter
+
+RECORDING = RecordingId("11111111-2222-4333-8444-555555555555")
+
+
+class Bench:
+    """A store path on a store in memory."""
+
+    def __init__(self, folder: Path) -> None:
+        self.store = MemoryChunkStore()
+        self.keys = KeyFiles.create_or_open(folder / "keys")
+        writer = AttemptWriter.open(
+            self.store, self.keys, recording_id=RECORDING, attempt=1, wall_start_us=1_795_000_000_000_000
+        )
+        self.lost: list[str] = []
+        self.path = StorePath(writer, on_lost=self.lost.append)
+
+    def submit_init(self) -> None:
+        form = FakeEncoders().audio().format
+        self.path.submit(InitChunk(track=1, identity="alice", name="microphone", format=form))
+
+    def submit_media(self, second: int) -> None:
+        fragment = Fragment(
+            data=b"moof", first_pts=second * 48_000, duration_pts=48_000, has_keyframe=True, packets=50
+        )
+        self.path.submit(MediaChunk(track=1, fragment=fragment))
+
+    def acknowledged(self) -> int:
+        head = self.path.acknowledged
+        return 0 if head is None else head.head.size
+
+    def status(self) -> str:
+        return check_recording(
+            self.store.files(RECORDING), self.keys.public_key, recording_id=RECORDING
+        ).report.status
+
+
+@pytest.fixture
+def bench(tmp_path: Path) -> Bench:
+    return Bench(tmp_path)
+
+
+def wait_until(condition: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 5
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.002)
+
+
+def test_each_chunk_is_acknowledged_soon_without_waiting_for_another(bench: Bench) -> None:
+    bench.path.start()
+    bench.submit_init()
+    wait_until(lambda: bench.acknowledged() == 1)
+    bench.submit_media(0)
+    wait_until(lambda: bench.acknowledged() == 2)
+    assert bench.status() == "incomplete"  # good, and no manifest yet
+    bench.path.finish()
+
+
+def test_closing_adds_the_final_chunk_and_its_checkpoint(bench: Bench) -> None:
+    bench.path.start()
+    bench.submit_init()
+    for second in range(5):
+        bench.submit_media(second)
+    bench.path.finish()
+    close = bench.path.close()
+    assert (close.size, close.closed) == (7, "own")
+    assert bench.path.acknowledged is not None
+    assert bench.path.acknowledged.head.root.hex() == close.root
+    assert bench.path.chunks == 6
+    assert bench.lost == []
+
+
+def test_a_store_that_comes_back_loses_nothing(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    failures = [0]
+
+    def fail_twice(name: str) -> None:
+        if "chunk" in name and failures[0] < 2:
+            failures[0] += 1
+            raise StoreError("the disk took a break")
+
+    bench.store.before_put = fail_twice
+    bench.path.start()
+    bench.submit_init()
+    bench.submit_media(0)
+    wait_until(lambda: bench.acknowledged() == 2)
+    assert failures[0] == 2
+    bench.path.finish()
+
+
+def test_a_full_store_ends_the_recording_with_a_sentence_and_keeps_what_was_there(bench: Bench) -> None:
+    bench.path.start()
+    bench.submit_init()
+    wait_until(lambda: bench.acknowledged() == 1)
+
+    def full(_: str) -> None:
+        raise StoreFullError(f"no space left for /data ({errno.ENOSPC})")
+
+    bench.store.before_put = full
+    bench.submit_media(0)
+    wait_until(lambda: bool(bench.lost))
+    assert bench.lost == ["recording stopped, because no space left for /data (28)"]
+    with pytest.raises(StoreLostError):
+        bench.submit_media(1)
+    bench.path.finish()
+    assert bench.status() == "incomplete"
+
+
+def test_a_store_that_stays_away_is_lost_after_the_last_try(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(store_path, "RETRY_AFTER_S", (0.01, 0.01))
+
+    def away(_: str) -> None:
+        raise StoreError("the disk is away")
+
+    bench.store.before_put = away
+    bench.path.start()
+    bench.submit_init()
+    wait_until(lambda: bool(bench.lost))
+    assert bench.lost == ["recording stopped, because the disk is away"]
+
+
+def test_submitting_waits_while_the_store_is_slow_and_never_loses(bench: Bench) -> None:
+    gate = threading.Event()
+    bench.store.before_put = lambda _: (gate.wait(5), None)[1]
+    bench.path.start()
+    bench.submit_init()
+    done = threading.Event()
+
+    def submit_many() -> None:
+        for second in range(2 * MAX_WAITING):
+            bench.submit_media(second)
+        done.set()
+
+    thread = threading.Thread(target=submit_many)
+    thread.start()
+    assert not done.wait(0.2)
+    gate.set()
+    thread.join(5)
+    bench.path.finish()
+    assert bench.acknowledged() == 2 * MAX_WAITING + 1
+
+
+def test_an_aborted_path_stores_nothing_more(bench: Bench) -> None:
+    bench.path.start()
+    bench.submit_init()
+    wait_until(lambda: bench.acknowledged() == 1)
+    bench.path.abort()
+    with pytest.raises(StoreLostError):
+        bench.submit_media(0)
+    bench.path.finish()
+    assert bench.acknowledged() == 1
+    assert bench.lost == []
