@@ -17,6 +17,7 @@ from orchestrator.core.events import SessionEvent
 from orchestrator.core.grants import Grant
 from orchestrator.core.ids import Identity, InstanceId, RoomName, RoomSid, SessionId
 from orchestrator.core.session import Limits, Session
+from orchestrator.core.states import RoomStatus
 from orchestrator.core.triggers import Participant
 from orchestrator.ports import Change, Notice, Room, Token
 from orchestrator.service.commands import CommandRunner
@@ -225,7 +226,19 @@ class World:
         answer = await client.post("/api/v1/create-session", json=body)
         value: dict[str, Any] = await answer.json()
         assert answer.status == 200, value
+        await self.settle(value["session_id"])
         return value
+
+    async def settle(self, session_id: str) -> None:
+        """Wait until the result of a creation is committed and the feed has handed out everything."""
+        await until(
+            lambda: (
+                (session := self.sessions.live.get(SessionId(session_id))) is None
+                or session.room_status is not RoomStatus.CREATING
+            )
+        )
+        head = (await self.store.feed_after(2**60, session_id=None, limit=1)).head_seq
+        await until(lambda: self.feed.tail >= head)
 
     async def append(self, session_id: str, *events: SessionEvent) -> None:
         """Commit events of a session, past its step function, as any commit would."""
@@ -253,5 +266,5 @@ async def error_of(answer: ClientResponse) -> dict[str, Any]:
 async def until(holds: Callable[[], bool], deadline_s: float = 5.0) -> None:
     """Wait for something that another task brings about."""
     async with asyncio.timeout(deadline_s):
-        while not holds():  # noqa: ASYNC110 - the tests look from outside, nothing signals them
+        while not holds():
             await asyncio.sleep(0.005)
