@@ -86,7 +86,9 @@ class MemorySessionStore:
             )
         for row in change.finished:
             if not self._is_current(row):
-                raise FencedError(f"command {row.id} of session {session.id} was claimed by another instance")
+                raise FencedError(
+                    f"a command of session {session.id} was finished or claimed by another instance"
+                )
         if session.is_name_held and self._names.get(session.room_name, session.id) != session.id:
             raise RoomNameTakenError(session.room_name)
 

@@ -34,8 +34,8 @@ class Job(Generic[_C]):
 
     @property
     def is_abandoned(self) -> bool:
-        """Whether the caller left before the job began: then it is not done at all."""
-        return self._future.cancelled()
+        """Whether the caller left or was sent away before the job began: then it is not done at all."""
+        return self._future.done()
 
     def deliver(self) -> None:
         """Give the outcome to the caller, on its loop."""
@@ -96,12 +96,16 @@ class Lane(Generic[_C]):
         if self._queue.qsize() >= MAX_QUEUED:
             raise StoreError(f"the store has {MAX_QUEUED} calls waiting; try again later")
         future: asyncio.Future[Any] = loop.create_future()
+        timer = loop.call_later(self._timeout_s, self._expire, future)
         self._queue.put(Job(work, future))
         try:
-            async with asyncio.timeout(self._timeout_s):
-                return cast(_T, await future)
-        except TimeoutError:
-            raise StoreError(f"the store did not answer within {self._timeout_s:g} s") from None
+            return cast(_T, await future)
+        finally:
+            timer.cancel()
+
+    def _expire(self, future: asyncio.Future[Any]) -> None:
+        if not future.done():
+            future.set_exception(StoreError(f"the store did not answer within {self._timeout_s:g} s"))
 
     def _run(self) -> None:
         is_open = True

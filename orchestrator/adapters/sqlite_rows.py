@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from functools import cache
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import apsw
 
@@ -35,8 +34,7 @@ _MAX_INTEGER: Final = 2**63 - 1
 _TRIM_BATCH: Final = 1000  # events forgotten in one transaction, so that commits need not wait long
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Written:
+class Written(NamedTuple):
     """A change as it goes into rows: encoded by its caller, so that what cannot be encoded spoils nothing."""
 
     change: Change
@@ -80,49 +78,40 @@ def commit_change(
     """Check everything, then write everything: a change that is refused leaves no row behind."""
     change, session = written.change, written.change.session
     stored = database.execute(
-        "SELECT id, version, is_name_held, room_name FROM sessions WHERE session_id = ?", (session.id,)
+        "SELECT id, version, room_name, is_name_held, is_open, next_due FROM sessions WHERE session_id = ?",
+        (session.id,),
     ).fetchone()
-    row_id, version, held, room_name = stored or (None, 0, 0, "")
+    row_id, version, *indexed = stored or (None, 0)
     if version != session.version - 1:
         raise VersionConflictError(f"session {session.id} is at version {version}, not {session.version - 1}")
-    for row in change.finished:
-        if not _is_current(database, row):
-            raise FencedError(f"command {row.id} of session {session.id} was claimed by another instance")
-    if session.is_name_held and not (held and room_name == session.room_name):
+    finished = {row.id: row.fence for row in change.finished}
+    if finished and finished != dict(_select(database, _in("SELECT id, fence", finished), tuple(finished))):
+        raise FencedError(f"a command of session {session.id} was finished or claimed by another instance")
+    if session.is_name_held and indexed[:2] != [session.room_name, True]:
         holder = "SELECT 1 FROM sessions WHERE room_name = ? AND is_name_held = 1 AND session_id <> ?"
         if database.execute(holder, (session.room_name, session.id)).fetchone():
             raise RoomNameTakenError(session.room_name)
 
-    state = (
-        session.version,
-        session.room_name,
-        session.is_name_held,
-        session.is_open,
-        written.next_due,
-        written.record,
-    )
+    now_indexed = [session.room_name, session.is_name_held, session.is_open, written.next_due]
     if row_id is None:
-        insert = (
-            "INSERT INTO sessions (version, room_name, is_name_held, is_open, next_due, record, session_id)"
-            " VALUES (?, ?, ?, ?, ?, ?, ?)"
-        )
-        database.execute(insert, (*state, session.id))
+        values = (session.version, written.record, *now_indexed, session.id)
+        database.execute(_INSERT_SESSION, values)
         row_id = database.connection.last_insert_rowid()
+    elif indexed[:3] != now_indexed[:3]:
+        database.execute(_UPDATE_SESSION, (session.version, written.record, *now_indexed, row_id))
+    elif indexed[3] != written.next_due:
+        database.execute(_UPDATE_DUE, (session.version, written.record, written.next_due, row_id))
     else:
-        update = (
-            "UPDATE sessions SET version = ?, room_name = ?, is_name_held = ?, is_open = ?, next_due = ?,"
-            " record = ? WHERE id = ?"
-        )
-        database.execute(update, (*state, row_id))
-    for row in change.finished:
-        database.execute("DELETE FROM commands WHERE id = ?", (row.id,))
+        database.execute(_UPDATE_RECORD, (session.version, written.record, row_id))
+    if finished:
+        database.execute(_in("DELETE", finished), tuple(finished))
     append_events(database, written.events, session_row=row_id, now=now)
     if not written.commands:
         return ()
-    values: list[object] = []
+    fields: list[object] = []
     for record in written.commands:
-        values += (row_id, 1, 0, now + lease, owner, record)
-    database.execute(_insert_many("commands", _COMMAND, len(written.commands)), values)
+        fields += (row_id, 1, 0, now + lease, owner, record)
+    database.execute(_insert_many("commands", _COMMAND, len(written.commands)), fields)
     # One statement and one writer: the ids follow each other.
     first = database.connection.last_insert_rowid() - len(written.commands) + 1
     return tuple(
@@ -131,8 +120,23 @@ def commit_change(
     )
 
 
+_INSERT_SESSION: Final = (
+    "INSERT INTO sessions (version, record, room_name, is_name_held, is_open, next_due, session_id)"
+    " VALUES (?, ?, ?, ?, ?, ?, ?)"
+)
+# Naming a column in an UPDATE makes SQLite write its index again: only what changed is named.
+_UPDATE_RECORD: Final = "UPDATE sessions SET version = ?, record = ? WHERE id = ?"
+_UPDATE_DUE: Final = "UPDATE sessions SET version = ?, record = ?, next_due = ? WHERE id = ?"
+_UPDATE_SESSION: Final = (
+    "UPDATE sessions SET version = ?, record = ?, room_name = ?, is_name_held = ?, is_open = ?, next_due = ?"
+    " WHERE id = ?"
+)
 _COMMAND: Final = "session, fence, tries, available_at, owner, record"
 _EVENT: Final = "session, number, at, schema_version, name, data"
+
+
+def _in(what: str, ids: Mapping[int, object]) -> str:
+    return f"{what} FROM commands WHERE id IN ({', '.join('?' * len(ids))})"
 
 
 @cache
@@ -284,8 +288,3 @@ def read_workers(database: apsw.Cursor) -> list[Registration]:
 
 def _select(database: apsw.Cursor, query: str, bindings: tuple[object, ...] = ()) -> list[Any]:
     return database.execute(query, bindings).fetchall()
-
-
-def _is_current(database: apsw.Cursor, row: CommandRow) -> bool:
-    found = database.execute("SELECT fence FROM commands WHERE id = ?", (row.id,)).fetchone()
-    return found is not None and found[0] == row.fence

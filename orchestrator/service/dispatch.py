@@ -90,6 +90,11 @@ class Dispatch:
         """How many jobs wait for somebody."""
         return sum(is_offerable(s, job) for s in self._sessions.live.all() for job in s.jobs)
 
+    @property
+    def busy(self) -> int:
+        """How many offers, calls and looks are under way."""
+        return len(self._tasks)
+
     async def close(self) -> None:
         """Stop offering; what was not answered is found again at the next start."""
         for task in set(self._tasks):

@@ -140,6 +140,11 @@ class Sessions:
         if self._background:
             await asyncio.wait(set(self._background), timeout=5.0)
 
+    @property
+    def busy(self) -> int:
+        """How many results of creations are still to be committed."""
+        return len(self._background)
+
     def now(self) -> datetime:
         """Give the store's time."""
         return self._store.now()

@@ -1,0 +1,75 @@
+"""Proves that a webhook is LiveKit's, and reads it: signature, time, and the sha256 of exactly this body.
+
+Source: LiveKit webhooks (protojson body; JWT in Authorization with the base64 sha256 of the body).
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import hashlib
+import hmac
+from typing import Final
+
+import jwt
+from google.protobuf.json_format import Parse, ParseError
+from livekit.protocol.webhook import WebhookEvent
+
+from orchestrator.adapters.livekit_rooms import read_owner, read_participant
+from orchestrator.core.errors import WebhookRefusedError
+from orchestrator.core.ids import RoomName, RoomSid
+from orchestrator.ports import Notice
+
+_LEEWAY_S: Final = 60
+
+
+class LivekitWebhookVerifier:
+    """Verifies webhooks with the key that livekit-server signs them with."""
+
+    def __init__(self, api_key: str, api_secret: str) -> None:
+        self._api_key = api_key
+        self._api_secret = api_secret
+
+    def verify(self, body: bytes, authorization: str) -> Notice:
+        """Give what a webhook says.
+
+        Args:
+            body: as received; its bytes are what was signed.
+            authorization: the header, with or without "Bearer ".
+
+        Raises:
+            WebhookRefusedError: not signed with our key, too old, not the body that was signed, or not a
+                webhook. Nothing of body or token is in the sentence.
+        """
+        try:
+            claims = jwt.decode(
+                authorization.removeprefix("Bearer ").strip(),
+                self._api_secret,
+                algorithms=["HS256"],
+                issuer=self._api_key,
+                leeway=_LEEWAY_S,
+                options={"require": ["exp", "iss"]},
+            )
+        except jwt.PyJWTError as error:
+            raise WebhookRefusedError(f"the webhook's token was refused: {type(error).__name__}") from None
+        try:
+            signed = base64.b64decode(str(claims.get("sha256", "")), validate=True)
+        except binascii.Error:
+            signed = b""
+        if not hmac.compare_digest(signed, hashlib.sha256(body).digest()):
+            raise WebhookRefusedError("the webhook's body is not the one that was signed")
+        try:
+            event = Parse(body, WebhookEvent(), ignore_unknown_fields=True)
+        except (ParseError, UnicodeDecodeError):
+            raise WebhookRefusedError("the webhook's body is not a LiveKit event") from None
+        deployment_id, session_id = read_owner(event.room.metadata)
+        has_participant = event.HasField("participant")
+        return Notice(
+            event=event.event,
+            id=event.id,
+            room_name=RoomName(event.room.name),
+            room_sid=RoomSid(event.room.sid),
+            deployment_id=deployment_id,
+            session_id=session_id,
+            participant=read_participant(event.participant) if has_participant else None,
+        )

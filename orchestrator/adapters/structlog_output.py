@@ -1,0 +1,57 @@
+"""Where the log goes: lines on standard error, for people on a terminal, JSON elsewhere.
+
+Secrets never reach a log call; as a last net, fields with a secret's name are struck out here.
+"""
+
+from __future__ import annotations
+
+import logging
+import sys
+from collections.abc import MutableMapping
+from typing import Any, Final
+
+import structlog
+
+_SECRET_WORDS: Final = ("token", "secret", "password", "authorization", "jwt")
+
+
+def configure(*, level: str, output_format: str | None, service: str, environment: str) -> None:
+    """Set up structlog and the standard library's log, once per process.
+
+    Args:
+        level: least level shown, one of debug, info, warning, error.
+        output_format: ``console`` or ``json``; None: console when standard error is a terminal.
+        service: name of this installation, put on every JSON line.
+        environment: likewise.
+    """
+    is_console = output_format == "console" or (output_format is None and sys.stderr.isatty())
+    number = logging.getLevelNamesMapping()[level.upper()]
+    processors: list[Any] = [
+        structlog.contextvars.merge_contextvars,
+        structlog.processors.add_log_level,
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
+        _strike_secrets,
+    ]
+    if is_console:
+        processors.append(structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty()))
+    else:
+        fixed = {"service": service, "environment": environment}
+        processors += [
+            lambda _, __, line: {**line, **fixed},
+            structlog.processors.format_exc_info,
+            structlog.processors.JSONRenderer(),
+        ]
+    structlog.configure(
+        processors=processors,
+        wrapper_class=structlog.make_filtering_bound_logger(number),
+        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+        cache_logger_on_first_use=True,
+    )
+    logging.basicConfig(level=max(number, logging.WARNING), stream=sys.stderr, format="%(name)s: %(message)s")
+
+
+def _strike_secrets(_: Any, __: str, line: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    for key in line:
+        if any(word in key.lower() for word in _SECRET_WORDS):
+            line[key] = "(struck out)"
+    return line

@@ -1,0 +1,314 @@
+"""The only place that chooses adapters: makes an orchestrator of its parts, and runs it.
+
+`Orchestrator` is everything between the ports; tests make it over fakes, `run` over the real ones.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+from collections import Counter
+from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+
+import structlog
+from aiohttp import web
+
+from orchestrator.adapters.livekit_rooms import LivekitRooms, connect_url
+from orchestrator.adapters.livekit_tokens import LivekitTokens
+from orchestrator.adapters.livekit_webhooks import LivekitWebhookVerifier
+from orchestrator.adapters.memory_store import MemorySessionStore
+from orchestrator.adapters.sqlite_store import SqliteSessionStore
+from orchestrator.adapters.system import SystemClock
+from orchestrator.adapters.worker_callbacks import WorkerCallbacks
+from orchestrator.core.errors import SettingsError
+from orchestrator.core.ids import InstanceId
+from orchestrator.core.session import Limits
+from orchestrator.ports import Clock, RoomServer, SessionStore, TokenMint, WorkerCaller
+from orchestrator.service.commands import CommandRunner
+from orchestrator.service.counted_rooms import CountedRooms
+from orchestrator.service.deadlines import DeadlineSweeper
+from orchestrator.service.dispatch import Dispatch
+from orchestrator.service.feed import Feed
+from orchestrator.service.live import LiveSessions
+from orchestrator.service.liveness import Liveness
+from orchestrator.service.pull import PullWorkers
+from orchestrator.service.push import PushWorkers
+from orchestrator.service.reconcile import Reconciler
+from orchestrator.service.registry import Registry
+from orchestrator.service.sessions import SessionPolicy, Sessions
+from orchestrator.service.webhooks import Webhooks
+from orchestrator.settings import Settings
+from orchestrator.web.app import build_app
+from orchestrator.web.metrics import LiveNumbers, Metrics
+from orchestrator.web.services import Services, WebhookVerifier
+from sdk.wire import RecordingTask
+
+log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Parts:
+    """What lies outside: one adapter or fake per port. ``connect_url`` is what clients are told."""
+
+    store: SessionStore
+    rooms: RoomServer
+    tokens: TokenMint
+    caller: WorkerCaller
+    clock: Clock
+    instance: InstanceId
+    connect_url: str
+
+
+class Orchestrator:
+    """The services of one process, wired to each other."""
+
+    def __init__(self, parts: Parts, settings: Settings) -> None:
+        self.parts = parts
+        self.settings = settings
+        self.rooms = CountedRooms(parts.rooms, parts.clock)
+        waits = settings.microservices
+        live = LiveSessions()
+        self.registry = Registry(store=parts.store, clock=parts.clock)
+        self.sessions = Sessions(
+            store=parts.store,
+            rooms=self.rooms,
+            tokens=parts.tokens,
+            clock=parts.clock,
+            policy=SessionPolicy(
+                livekit_url=parts.connect_url,
+                limits=limits_of(settings),
+                record_auto=settings.recording.auto,
+                max_duration_s=settings.sessions.max_duration,
+            ),
+            live=live,
+            directory=self.registry,
+        )
+        self.reconciler = Reconciler(
+            sessions=self.sessions,
+            rooms=self.rooms,
+            clock=parts.clock,
+            rooms_interval_s=settings.reconcile.rooms_interval,
+            participants_interval_s=settings.reconcile.participants_interval,
+        )
+        self.dispatch = Dispatch(
+            sessions=self.sessions,
+            registry=self.registry,
+            tokens=parts.tokens,
+            caller=parts.caller,
+            looker=self.reconciler,
+            recording=RecordingTask(
+                recording_id="",
+                mode=settings.recording.mode,
+                quality=settings.recording.quality,
+                format=settings.recording.format,
+                keyframe_interval_s=settings.recording.keyframe_interval_s,
+            ),
+        )
+        self.commands = CommandRunner(
+            sessions=self.sessions,
+            store=parts.store,
+            rooms=self.rooms,
+            clock=parts.clock,
+            workers=self.dispatch,
+        )
+        self.sessions.run_commands = self.commands.submit
+        self.deadlines = DeadlineSweeper(
+            sessions=self.sessions, store=parts.store, clock=parts.clock, looker=self.reconciler
+        )
+        self.liveness = Liveness(
+            registry=self.registry,
+            dispatch=self.dispatch,
+            caller=parts.caller,
+            clock=parts.clock,
+            heartbeat_interval_s=waits.heartbeat_interval,
+            registration_timeout_s=waits.registration_timeout,
+            retry_interval_s=waits.retry_interval,
+        )
+        self.feed = Feed(
+            parts.store,
+            keep_alive_s=settings.events.keep_alive,
+            retention_s=settings.events.retention,
+        )
+        self.pull = PullWorkers(
+            sessions=self.sessions,
+            registry=self.registry,
+            dispatch=self.dispatch,
+            looker=self.reconciler,
+            feed=self.feed,
+            clock=parts.clock,
+            instance=parts.instance,
+            heartbeat_interval_s=waits.heartbeat_interval,
+        )
+        self.push = PushWorkers(sessions=self.sessions, registry=self.registry, dispatch=self.dispatch)
+        self.webhooks = Webhooks(self.sessions)
+        self.metrics = Metrics(
+            LiveNumbers(
+                sessions=live.all,
+                workers=lambda: Counter(worker.status for worker in self.registry.all()),
+                commands_running=lambda: self.commands.running,
+                jobs_queued=lambda: self.dispatch.queued,
+                events=lambda: self.feed.delivered,
+                reconcile_s=lambda: self.reconciler.last_pass_s,
+                rooms=self.rooms,
+            )
+        )
+        self.commands.on_failure = self.metrics.command_postponed
+
+    async def open(self) -> None:
+        """Take over what the store holds: registrations first, so that open sessions find their workers."""
+        await self.registry.open()
+        await self.feed.open()
+        await self.sessions.open()
+
+    async def run(self) -> None:
+        """Run every loop until cancelled; one that fails ends them all, and with them the process."""
+        async with asyncio.TaskGroup() as tasks:
+            for work in (
+                self.feed.run,
+                self.commands.run,
+                self.deadlines.run,
+                self.reconciler.run_rooms,
+                self.reconciler.run_participants,
+                self.liveness.run,
+                self.pull.after_start,
+            ):
+                tasks.create_task(work(), name=work.__qualname__)
+
+    def services(self, verifier: WebhookVerifier) -> Services:
+        """Give what the HTTP edge stands on."""
+        return Services(
+            settings=self.settings,
+            store=self.parts.store,
+            rooms=self.rooms,
+            sessions=self.sessions,
+            registry=self.registry,
+            dispatch=self.dispatch,
+            push=self.push,
+            pull=self.pull,
+            webhooks=self.webhooks,
+            verifier=verifier,
+            feed=self.feed,
+            metrics=self.metrics,
+        )
+
+    async def close(self) -> None:
+        """Bring what runs to its end; what stays undone is in the store."""
+        await self.dispatch.close()
+        await self.sessions.close()
+        await self.commands.close()
+
+
+def limits_of(settings: Settings) -> Limits:
+    """Give the limits that new sessions are born with."""
+    waits = settings.microservices
+    return Limits(
+        create_s=settings.sessions.create_timeout,
+        join_s=waits.join_timeout,
+        service_s=waits.service_timeout,
+        retry_s=waits.retry_interval,
+        client_s=waits.client_timeout,
+        termination_s=settings.sessions.termination_timeout,
+        ttl_s=settings.sessions.default_ttl,
+    )
+
+
+@asynccontextmanager
+async def real_parts(settings: Settings, on_commit: Callable[[int], None]) -> AsyncIterator[Parts]:
+    """Open the adapters that the settings name; close them in reverse.
+
+    Raises:
+        SettingsError: a part cannot be opened as configured.
+    """
+    media = settings.media_server()
+    limits = limits_of(settings)
+    clock = SystemClock()
+    instance = InstanceId(clock.new_id())
+    async with AsyncExitStack() as stack:
+        path = settings.store.path
+        store: SessionStore
+        if path is None:
+            store = MemorySessionStore(
+                clock=clock, instance_id=instance, lease_s=settings.events.lease, on_commit=on_commit
+            )
+        else:
+            store = SqliteSessionStore(
+                path, clock=clock, instance_id=instance, lease_s=settings.events.lease, on_commit=on_commit
+            )
+        await store.open()
+        stack.push_async_callback(store.close)
+        # LiveKit's own timeouts lie above ours, so that rooms are ended by us.
+        idle_s = int(limits.client_s + limits.join_s + 60)
+        rooms = LivekitRooms(
+            media.server_url,
+            api_key=media.api_key,
+            api_secret=media.api_secret,
+            deployment_id=await store.deployment_id(),
+            empty_timeout_s=idle_s,
+            departure_timeout_s=idle_s,
+            max_participants=media.max_participants,
+        )
+        await rooms.open()
+        stack.push_async_callback(rooms.close)
+        caller = WorkerCallbacks(notify_timeout_s=settings.microservices.notify_timeout)
+        await caller.open()
+        stack.push_async_callback(caller.close)
+        yield Parts(
+            store=store,
+            rooms=rooms,
+            tokens=LivekitTokens(api_key=media.api_key, api_secret=media.api_secret, ttl_s=media.token_ttl_s),
+            caller=caller,
+            clock=clock,
+            instance=instance,
+            connect_url=connect_url(media.server_url),
+        )
+
+
+async def run(settings: Settings) -> None:
+    """Run the orchestrator until SIGTERM or SIGINT.
+
+    Raises:
+        SettingsError: it cannot run as configured, for instance because the port is taken.
+    """
+    media = settings.media_server()
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    heads: list[Callable[[int], None]] = []
+
+    async with real_parts(settings, lambda head: heads[0](head) if heads else None) as parts:
+        orchestrator = Orchestrator(parts, settings)
+        heads.append(orchestrator.feed.notify)
+        await orchestrator.open()
+        verifier = LivekitWebhookVerifier(media.api_key, media.api_secret)
+        app = build_app(orchestrator.services(verifier))
+        runner = web.AppRunner(
+            app, access_log=None, shutdown_timeout=settings.server.shutdown_timeout, handle_signals=False
+        )
+        await runner.setup()
+        try:
+            await _listen(runner, settings)
+            log.info("orchestrator_ready", url=f"http://{settings.server.host}:{settings.server.port}")
+            async with asyncio.TaskGroup() as tasks:
+                running = tasks.create_task(orchestrator.run())
+                await stop.wait()
+                log.info("orchestrator_stopping")
+                running.cancel()
+        finally:
+            orchestrator.feed.end_readers()
+            await runner.cleanup()
+            await orchestrator.close()
+
+
+async def _listen(runner: web.AppRunner, settings: Settings) -> None:
+    host, port = settings.server.host, settings.server.port
+    site = web.TCPSite(runner, host, port, backlog=1024)
+    try:
+        await site.start()
+    except OSError as error:
+        raise SettingsError(
+            f"server.port = {port}: cannot listen on {host}:{port} ({error.strerror}); "
+            "stop what uses it or choose another port (SERVER_PORT)"
+        ) from None
