@@ -7,7 +7,7 @@ import secrets
 from collections.abc import Callable, Mapping
 from dataclasses import KW_ONLY, dataclass, field
 from typing import Any, Final
-from urllib.parse import SplitResult, urlsplit
+from urllib.parse import urlsplit
 
 MAX_JOBS: Final = 500  # `hello.resuming` of so many jobs still fits into one frame of 64 KiB
 _TRUE: Final = frozenset({"1", "true", "yes", "on"})
@@ -60,15 +60,14 @@ class WorkerSettings:
     busy_limit_s: float = 30.0
 
     def __post_init__(self) -> None:
-        url = _http_url("orchestrator_url", self.orchestrator_url)
-        object.__setattr__(self, "orchestrator_url", url.geturl().rstrip("/"))
+        url = check_url("orchestrator_url", self.orchestrator_url)
+        object.__setattr__(self, "orchestrator_url", url)
         if not self.service_id or "#" in self.service_id or self.service_id != self.service_id.strip():
             raise ValueError(
                 f"service_id {self.service_id!r} must be a name without '#' and without spaces around it"
             )
         if self.endpoint is not None:
-            _http_url("endpoint", self.endpoint)
-            object.__setattr__(self, "endpoint", self.endpoint.rstrip("/"))
+            object.__setattr__(self, "endpoint", check_url("endpoint", self.endpoint))
         elif self.bind_host is not None:
             raise ValueError("bind_host is for push mode only: give an endpoint too, or leave bind_host out")
         if self.endpoint is not None and self.manual_ready:
@@ -117,6 +116,28 @@ class WorkerSettings:
         return cls(**values)
 
 
+def check_url(name: str, value: str) -> str:
+    """Give an HTTP URL without a slash at its end; ``name`` is the setting that an error speaks of.
+
+    Raises:
+        ValueError: not a URL that this SDK can use.
+    """
+    try:
+        url = urlsplit(value)
+        port = url.port
+    except ValueError:
+        raise ValueError(f"{name} {value!r} is not a URL: write http://HOST:PORT") from None
+    if url.username or url.password:
+        raise ValueError(f"{name} must not carry a user name or password")
+    if url.scheme not in {"http", "https"}:
+        raise ValueError(f"{name} {value!r} must begin with http:// or https://")
+    if not url.hostname or url.query or url.fragment:
+        raise ValueError(f"{name} {value!r} needs a host, and no query or fragment: write http://HOST:PORT")
+    if name != "endpoint" and port == 0:
+        raise ValueError(f"{name} {value!r} needs a port other than 0")
+    return value.rstrip("/")
+
+
 def endpoint_port(endpoint: str) -> int:
     """Give the port that an endpoint names, or its scheme's own."""
     url = urlsplit(endpoint)
@@ -136,24 +157,6 @@ _DURATIONS: Final = (
     "finish_timeout_s",
     "busy_limit_s",
 )
-
-
-def _http_url(name: str, value: str) -> SplitResult:
-    """Read a URL that this SDK can use; ``name`` is the setting that an error speaks of."""
-    try:
-        url = urlsplit(value)
-        port = url.port
-    except ValueError:
-        raise ValueError(f"{name} {value!r} is not a URL: write http://HOST:PORT") from None
-    if url.scheme not in {"http", "https"}:
-        raise ValueError(f"{name} {value!r} must begin with http:// or https://")
-    if url.username or url.password:
-        raise ValueError(f"{name} must not carry a user name or password")
-    if not url.hostname or url.query or url.fragment:
-        raise ValueError(f"{name} {value!r} needs a host, and no query or fragment: write http://HOST:PORT")
-    if name != "endpoint" and port == 0:
-        raise ValueError(f"{name} {value!r} needs a port other than 0")
-    return url
 
 
 def _check_strings(name: str, value: Mapping[Any, Any]) -> None:
