@@ -63,9 +63,7 @@ class MediaReading:
     @property
     def av_offset_ms(self) -> float | None:
         """Median of beep minus flash, positive when sound is late; None when no second has both."""
-        pairs = (
-            min((beep - flash for beep in self.beeps), key=abs, default=None) for flash in self.flashes
-        )
+        pairs = (min((beep - flash for beep in self.beeps), key=abs, default=None) for flash in self.flashes)
         offsets = [offset for offset in pairs if offset is not None and abs(offset) <= MAX_PAIR_DISTANCE_S]
         return round(median(offsets) * 1_000, 1) if offsets else None
 
