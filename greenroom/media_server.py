@@ -78,7 +78,7 @@ def prepare(
     filled: dict[str, Any] = {
         "port": http_port,
         "key_file": str(key_path),
-        "rtc": {"udp_port": udp_port, "stun_servers": [f"{free_ports.LOOPBACK}:{udp_port}"]},
+        "rtc": {"udp_port": udp_port},
         "webhook": {"api_key": key.api_key, "urls": list(webhook_urls)},
     }
     config = _merged(_merged(_read_template(), filled), overrides or {})

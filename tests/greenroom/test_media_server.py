@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from livekit import api
+from livekit import api, rtc
 
 from greenroom import free_ports, media_server
 from greenroom.errors import MediaServerError
@@ -29,7 +29,7 @@ def test_the_configuration_is_the_template_with_ports_keys_and_webhook_filled_in
     config = yaml.safe_load(Path(setup.argv[2]).read_text())
     assert config["port"] == setup.http_port
     assert config["rtc"]["udp_port"] == setup.udp_port
-    assert config["rtc"]["stun_servers"] == [f"127.0.0.1:{setup.udp_port}"]
+    assert [server.split(":")[0] for server in config["rtc"]["stun_servers"]] == ["127.0.0.1"]
     assert config["webhook"] == {"api_key": setup.api_key, "urls": ["http://127.0.0.1:1/hook"]}
     assert config["bind_addresses"] == ["127.0.0.1"]
     assert config["room"]["auto_create"] is False
@@ -109,6 +109,22 @@ async def test_it_makes_rooms_and_its_webhooks_reach_the_target(livekit_server: 
             receiver.receive(webhook.body.decode(), webhook.authorization).event
             for webhook in list(livekit_server.webhooks.received)
         }
+
+
+@pytest.mark.integration
+async def test_it_ends_within_two_seconds_while_somebody_is_in_a_room(
+    fresh_livekit_server: LiveKitFactory,
+) -> None:
+    server = fresh_livekit_server(overrides={"room": {"auto_create": True}})
+    grants = api.VideoGrants(room_join=True, room="busy")
+    token = api.AccessToken(server.api_key, server.api_secret).with_identity("guest").with_grants(grants)
+    room = rtc.Room()
+    await asyncio.wait_for(room.connect(server.url, token.to_jwt()), 10)
+    began = time.monotonic()
+    await asyncio.to_thread(server.stop)
+    assert time.monotonic() - began < 2
+    assert not server.is_running
+    await asyncio.wait_for(room.disconnect(), 10)
 
 
 @pytest.mark.integration
