@@ -121,13 +121,16 @@ def _read_file(path: Path, *, max_bytes: int) -> bytes:
         if error.errno in (errno.ELOOP, errno.ENXIO):
             raise FormatError("it is not a plain file") from None
         raise
-    with open(descriptor, "rb") as file:
+    try:
         status = os.fstat(descriptor)
         if not stat.S_ISREG(status.st_mode):
             raise FormatError("it is not a plain file")
         if status.st_size > max_bytes:
             raise FormatError(f"it has {status.st_size} bytes, at most {max_bytes} are allowed here")
-        return file.read(max_bytes)
+        with open(descriptor, "rb", closefd=False) as file:
+            return file.read(max_bytes)
+    finally:
+        os.close(descriptor)
 
 
 def _store_error(error: OSError, path: Path) -> StoreError:
