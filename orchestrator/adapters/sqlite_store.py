@@ -271,5 +271,6 @@ def _roll_back(database: apsw.Cursor) -> None:
 def _end_process(error: apsw.Error) -> NoReturn:
     """End the process at once: no caller was told that its change is durable, and none may be."""
     log.critical("store_commit_failed", error=type(error).__name__, detail=str(error))
+    sys.stdout.flush()
     sys.stderr.flush()
     os._exit(COMMIT_FAILED)
