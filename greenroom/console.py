@@ -14,7 +14,9 @@ _MOST_BYTES: Final = (
 )  # of one log shown at a time; a program that says more is cut short, not waited for
 _LOUD: Final = frozenset({"warn", "warning", "error", "critical", "fatal", "panic"})
 _TEXT_KEYS: Final = ("event", "msg", "message")
-_DULL_KEYS: Final = frozenset({"level", "ts", "timestamp", "logger", "caller", "pid", "service", *_TEXT_KEYS})
+_DULL_KEYS: Final = frozenset(
+    {"level", "ts", "timestamp", "logger", "caller", "service", "environment", "request_id", *_TEXT_KEYS}
+)
 
 
 def say(name: str, text: str) -> None:

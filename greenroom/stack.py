@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import signal
 import socket
-import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -17,6 +16,7 @@ import aiohttp
 from greenroom import free_ports, media_server
 from greenroom.data_folder import held_folder
 from greenroom.errors import CommandError
+from greenroom.python_module import python_module
 from greenroom.supervisor import Program, Say, Supervisor
 from orchestrator.core.errors import SettingsError
 from orchestrator.settings import Settings, load_settings
@@ -130,7 +130,7 @@ def orchestrator_program(data: Path, port: int, livekit: Mapping[str, str]) -> P
     }
     return Program(
         name="orchestrator",
-        argv=(sys.executable, "-m", "orchestrator"),
+        argv=python_module("orchestrator"),
         env={**_inherited(), **own},
         stage=_ORCHESTRATOR,
         stop_steps=_ORCHESTRATOR_STEPS,
@@ -150,7 +150,7 @@ def worker_programs(data: Path, url: str) -> tuple[Program, Program]:
     return (
         Program(
             name="recorder",
-            argv=(sys.executable, "-m", "recorder"),
+            argv=python_module("recorder"),
             env={**inherited, **recorder},
             stage=_WORKERS,
             stop_steps=_WORKER_STEPS,
@@ -158,7 +158,7 @@ def worker_programs(data: Path, url: str) -> tuple[Program, Program]:
         ),
         Program(
             name="pong",
-            argv=(sys.executable, "-m", "examples.pong_worker"),
+            argv=python_module("examples.pong_worker"),
             env={**inherited, "GREENROOM_URL": url},
             stage=_WORKERS,
             stop_steps=_WORKER_STEPS,
@@ -203,8 +203,19 @@ def _answers_ok(url: str) -> Callable[[], Awaitable[str | None]]:
         deadline = aiohttp.ClientTimeout(total=_PROBE_S)
         try:
             async with aiohttp.ClientSession(timeout=deadline) as client, client.get(url) as answer:
-                return None if answer.status == 200 else f"{url} answers {answer.status}"
+                return (
+                    None if answer.status == 200 else f"{url} answers {answer.status}: {await _told(answer)}"
+                )
         except (aiohttp.ClientError, TimeoutError):
             return f"{url} does not answer"
 
     return probe
+
+
+async def _told(answer: aiohttp.ClientResponse) -> str:
+    """Give the sentence of an error body of ours."""
+    try:
+        body = await answer.json()
+    except (aiohttp.ClientError, ValueError):
+        return "no reason"
+    return str(body.get("message", "no reason")) if isinstance(body, dict) else "no reason"

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from greenroom.commands.options import DataOption, EngineOption, JsonOption
 from greenroom.commands.up import announce_end, engine_named
 from greenroom.console import say
+from greenroom.errors import CommandError
 
 if TYPE_CHECKING:
     from greenroom.demo import DemoReport
@@ -49,6 +49,7 @@ def demo(
         stack = StackOptions(data=data, port=free_port(), engine=chosen)
         work = _on_own_stack(stack, seconds=seconds, as_json=as_json)
     else:
+        _check_url(url)
         work = run_and_print(url=url, data=data.resolve(), seconds=seconds, as_json=as_json)
     report = asyncio.run(run_interruptible(work, on_signal=announce_end))
     raise typer.Exit(INTERRUPTED if report is None else int(not report.ok))
@@ -63,18 +64,21 @@ async def run_and_print(*, url: str, data: Path, seconds: float = 15.0, as_json:
         seconds: how long to publish.
         as_json: print one JSON object and nothing else.
     """
-    from greenroom.demo import DemoOptions, run_demo
+    from greenroom.demo import DemoOptions, print_report, run_demo
 
     options = DemoOptions(url=url, data_dir=data, seconds=seconds)
     report = await run_demo(options, on_progress=lambda text: say("demo", text))
-    import msgspec
-
-    if as_json:
-        typer.echo(msgspec.json.encode(report, enc_hook=str).decode())
-    else:
-        for line in _lines(msgspec.to_builtins(report, enc_hook=str), ""):
-            typer.echo(line)
+    print_report(report, as_json=as_json)
     return report
+
+
+def _check_url(url: str) -> None:
+    from sdk.settings import check_url
+
+    try:
+        check_url("--url", url)
+    except ValueError as error:
+        raise CommandError(str(error)) from error
 
 
 async def _on_own_stack(options: StackOptions, *, seconds: float, as_json: bool) -> DemoReport:
@@ -83,16 +87,3 @@ async def _on_own_stack(options: StackOptions, *, seconds: float, as_json: bool)
     async with running_stack(options, say) as stack:
         work = run_and_print(url=stack.url, data=stack.data, seconds=seconds, as_json=as_json)
         return await stack.supervisor.while_running(work)
-
-
-def _lines(fields: dict[str, Any], indent: str) -> Iterator[str]:
-    """Lay a report out as one line per field, what is nested a step further in."""
-    for name, value in fields.items():
-        label = f"{indent}{name.replace('_', ' '):<{24 - len(indent)}}"
-        if isinstance(value, dict):
-            yield label.rstrip()
-            yield from _lines(value, indent + "  ")
-        elif isinstance(value, list):
-            yield f"{label}{' → '.join(str(item) for item in value)}"
-        else:
-            yield f"{label}{value}"

@@ -9,6 +9,8 @@ from typing import Annotated
 
 import typer
 
+from greenroom.python_module import python_module
+
 
 def serve(
     config: Annotated[
@@ -32,4 +34,4 @@ def become(module: str, environment: dict[str, str | None], arguments: list[str]
     """Turn this process into `python -m MODULE`, with variables set where an option was given."""
     variables = {**os.environ, **{name: value for name, value in environment.items() if value is not None}}
     sys.stdout.flush()
-    os.execve(sys.executable, [sys.executable, "-m", module, *arguments], variables)
+    os.execve(sys.executable, python_module(module, *arguments), variables)

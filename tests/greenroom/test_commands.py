@@ -106,9 +106,18 @@ def test_up_with_an_unknown_key_in_the_file(tmp_path: Path) -> None:
     assert_refused(greenroom("up", cwd=tmp_path), "server.prot", "docs/SETTINGS.md")
 
 
-def test_demo_against_nothing_that_listens_holds_nothing(tmp_path: Path) -> None:
-    done = greenroom("demo", "--url", f"http://127.0.0.1:{free_port()}", cwd=tmp_path)
-    assert done.returncode in (1, 2)
+@pytest.mark.parametrize("url", ["nonsense", "ftp://127.0.0.1", "http://127.0.0.1/?key=1"])
+def test_demo_with_an_address_that_is_none(tmp_path: Path, url: str) -> None:
+    assert_refused(greenroom("demo", "--url", url, cwd=tmp_path), repr(url))
+
+
+def test_demo_against_nothing_that_listens_reports_that_it_did_not_hold(tmp_path: Path) -> None:
+    url = f"http://127.0.0.1:{free_port()}"
+    done = greenroom("demo", "--url", url, "--seconds", "3", "--json", cwd=tmp_path)
+    assert done.returncode == 1
+    report = json.loads(done.stdout.splitlines()[-1])
+    assert report["ok"] is False
+    assert f"{url} cannot be reached" in report["problems"]
     assert "Traceback" not in done.stderr
 
 
