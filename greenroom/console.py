@@ -12,7 +12,8 @@ LONGEST_LINE: Final = 180  # characters; the whole line stands in the log file
 _MOST_BYTES: Final = (
     64 * 1024
 )  # of one log shown at a time; a program that says more is cut short, not waited for
-_LOUD: Final = frozenset({"warn", "warning", "error", "critical", "fatal", "panic"})
+_ERRORS: Final = frozenset({"error", "critical", "fatal", "panic"})
+_LOUD: Final = _ERRORS | {"warn", "warning"}  # their level is shown
 _TEXT_KEYS: Final = ("event", "msg", "message")
 _DULL_KEYS: Final = frozenset(
     {"level", "ts", "timestamp", "logger", "caller", "service", "environment", "request_id", *_TEXT_KEYS}
@@ -30,12 +31,12 @@ def say(name: str, text: str) -> None:
         sys.stderr = open("/dev/null", "w", encoding="utf-8")  # noqa: SIM115 - for the rest of this process
 
 
-def shorten(line: str, *, loud_only: bool) -> str | None:
+def shorten(line: str, *, errors_only: bool = False) -> str | None:
     """Make a log line fit for the terminal; JSON becomes text.
 
     Args:
         line: as the program wrote it, without its end of line.
-        loud_only: leave out what is less than a warning (only JSON lines say what they are).
+        errors_only: leave out what is less than an error (only JSON lines say what they are).
 
     Returns:
         The text, or None when there is nothing to show.
@@ -48,7 +49,7 @@ def shorten(line: str, *, loud_only: bool) -> str | None:
             entry = None
         if isinstance(entry, dict):
             level = str(entry.get("level", "")).lower()
-            if loud_only and level not in _LOUD:
+            if errors_only and level not in _ERRORS:
                 return None
             text = _as_text(entry, level)
     if not text:

@@ -178,7 +178,7 @@ def media_server_program(setup: media_server.MediaServerSetup) -> Program:
         death_signal=signal.SIGKILL,  # a polite signal does not end it while somebody is in a room
         not_ready=_answers_ok(setup.url.replace("ws", "http", 1)),
         ready_within_s=media_server.START_DEADLINE_S,
-        is_quiet=True,
+        is_quiet=True,  # it warns of every connection that ends
     )
 
 

@@ -40,7 +40,7 @@ class Program:
         death_signal: what the kernel sends it when the supervisor itself is killed.
         not_ready: asks once whether it does its work; gives None, or why not.
         ready_within_s: how long it may take at its first start.
-        is_quiet: show only its warnings on the console; the log file has everything.
+        is_quiet: show only its errors on the console; the log file has everything.
     """
 
     name: str
@@ -172,7 +172,7 @@ class Supervisor:
                 return
             if code == MISUSE:
                 line = await asyncio.to_thread(last_line, child.log_path, child.log_start)
-                sentence = shorten(line.removeprefix("greenroom: "), loud_only=False)
+                sentence = shorten(line.removeprefix("greenroom: "))
                 self._fail(child, sentence or f"it ended with code 2; see {child.log_path}")
                 return
             pause_s = 0.5 if time.monotonic() - started > STEADY_S else pause_s
@@ -208,7 +208,7 @@ class Supervisor:
                     return
             if child.deaths >= TRIES_TO_BE_READY:
                 line = await asyncio.to_thread(last_line, child.log_path, child.log_start)
-                shown = shorten(line, loud_only=False)
+                shown = shorten(line)
                 self._fail(
                     child, f"it ended {child.deaths} times at its start: {shown}; see {child.log_path}"
                 )
@@ -243,7 +243,7 @@ class Supervisor:
         while True:
             has_ended = child.is_ending and (child.process is None or child.process.returncode is not None)
             for line in await asyncio.to_thread(follower.new_lines):
-                text = shorten(line, loud_only=child.program.is_quiet)
+                text = shorten(line, errors_only=child.program.is_quiet)
                 if text:
                     self._say(child.program.name, text)
             if has_ended:

@@ -32,7 +32,8 @@ def verify(
     """Check every file of a recording against the key that must have signed it.
 
     Exit code 0: complete and good. 3: good but incomplete, as a recorder that was killed leaves it. 1: bad,
-    and the first bad file is named. 2: not to be checked: no recording there, no key, or somebody else's.
+    and the first bad file is named; all of it being signed by another key is bad too. 2: nothing could be
+    checked: no recording there, or no key.
     """
     key_file = public_key or key_dir_of(data, key_dir) / "signing.pub"
     report = _verify(recording, key_file)
