@@ -1,0 +1,61 @@
+"""A report reads as sentences and ends as an exit code."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from tests.fakes.recordings import RECORDING
+from vault.verification_report import AttemptReport, Problem, TrackReport, VerificationReport
+
+GOOD = VerificationReport(
+    status="complete",
+    recording_id=RECORDING,
+    attempts=(AttemptReport(attempt=1, size=8, root="ab", unacknowledged=0, closed="own"),),
+    tracks=(TrackReport(attempt=1, track=2, expected_s=10, recorded_s=9.5, gaps=2, cut=False),),
+    root="cd",
+    problems=(),
+    ignored=(Problem("1/x.tmp", "a leftover"),),
+)
+
+
+def test_a_complete_recording() -> None:
+    assert GOOD.exit_code == 0
+    assert GOOD.first_bad is None
+    assert GOOD.sentences() == [
+        f"Recording {RECORDING} is complete and good: 8 chunks, root cd.",
+        "Attempt 1: 8 chunks, root ab.",
+        "Track 2 of attempt 1: 9.500 s recorded of 10.000 s expected, 2 gaps.",
+        "Ignored 1/x.tmp: a leftover.",
+    ]
+
+
+def test_an_incomplete_recording() -> None:
+    attempt = AttemptReport(attempt=1, size=8, root="ab", unacknowledged=3, closed="")
+    track = replace(GOOD.tracks[0], gaps=1, cut=True)
+    report = replace(GOOD, status="incomplete", root="", attempts=(attempt,), tracks=(track,), ignored=())
+    assert report.exit_code == 3
+    assert report.sentences() == [
+        f"Recording {RECORDING} is good but incomplete at 8 chunks: it has no manifest yet.",
+        "Attempt 1: 8 chunks, root ab; 3 more are good but not acknowledged.",
+        "Track 2 of attempt 1: 9.500 s recorded of 10.000 s expected, 1 gap, cut at the end.",
+    ]
+
+
+def test_a_bad_recording_names_its_files_and_claims_nothing() -> None:
+    problems = (Problem("1/chunk-0000000003", "it is missing"), Problem("manifest", "it is bad"))
+    report = replace(GOOD, status="bad", problems=problems, ignored=())
+    assert report.exit_code == 1
+    assert report.first_bad == problems[0]
+    assert report.sentences() == [
+        f"Recording {RECORDING} is bad.",
+        "1/chunk-0000000003: it is missing.",
+        "manifest: it is bad.",
+    ]
+
+
+def test_a_recovered_attempt_is_said_so() -> None:
+    attempt = AttemptReport(attempt=1, size=8, root="ab", unacknowledged=0, closed="recovered")
+    assert (
+        "Attempt 1: 8 chunks, root ab, closed by a successor."
+        in replace(GOOD, attempts=(attempt,)).sentences()
+    )
