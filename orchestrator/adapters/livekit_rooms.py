@@ -7,10 +7,10 @@ LiveKit's texts never pass through: its 401 body, for one, holds the whole token
 
 from __future__ import annotations
 
-import asyncio
 import time
+from collections.abc import Mapping
 from datetime import timedelta
-from typing import Final, TypeVar
+from typing import Final, Protocol, TypeVar
 
 import aiohttp
 import msgspec
@@ -141,7 +141,7 @@ class LivekitRooms:
             ) as response:
                 body = await response.read()
                 status = response.status
-        except asyncio.TimeoutError:
+        except TimeoutError:
             raise RoomServerUnavailableError(
                 f"LiveKit did not answer {method} within {self._timeout.total:g} s"
             ) from None
@@ -248,12 +248,25 @@ def read_room(room: models.Room) -> Room:
     )
 
 
-def read_participant(info: models.ParticipantInfo) -> Participant:
+class ParticipantRecord(Protocol):
+    """What LiveKit tells of a participant, in protobuf or in a webhook's JSON."""
+
+    @property
+    def identity(self) -> str: ...
+    @property
+    def sid(self) -> str: ...
+    @property
+    def attributes(self) -> Mapping[str, str]: ...
+
+
+def read_participant(info: ParticipantRecord) -> Participant:
     """Turn LiveKit's record of a participant into ours; who we minted no role for is a client."""
     role = _ROLES.get(info.attributes.get(ATTRIBUTE_ROLE, ""), "client")
     service_id = info.attributes.get(ATTRIBUTE_SERVICE, "")
     attempt = info.attributes.get(ATTRIBUTE_ATTEMPT, "")
-    is_worker = role in ("worker", "recorder") and bool(service_id) and attempt.isdigit()
+    # Attributes that we did not sign can hold anything: "²" is a digit, but no number.
+    is_number = attempt.isdecimal() and len(attempt) < 10
+    is_worker = role in ("worker", "recorder") and bool(service_id) and is_number
     return Participant(
         identity=Identity(info.identity),
         sid=ParticipantSid(info.sid),

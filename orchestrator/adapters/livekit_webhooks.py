@@ -6,14 +6,12 @@ Source: LiveKit webhooks (protojson body; JWT in Authorization with the base64 s
 from __future__ import annotations
 
 import base64
-import binascii
 import hashlib
 import hmac
 from typing import Final
 
 import jwt
-from google.protobuf.json_format import Parse, ParseError
-from livekit.protocol.webhook import WebhookEvent
+import msgspec
 
 from orchestrator.adapters.livekit_rooms import read_owner, read_participant
 from orchestrator.core.errors import WebhookRefusedError
@@ -21,6 +19,30 @@ from orchestrator.core.ids import RoomName, RoomSid
 from orchestrator.ports import Notice
 
 _LEEWAY_S: Final = 60
+
+
+class _Room(msgspec.Struct):
+    name: str = ""
+    sid: str = ""
+    metadata: str = ""
+
+
+class _Participant(msgspec.Struct):
+    identity: str = ""
+    sid: str = ""
+    attributes: dict[str, str] = {}
+
+
+class _Event(msgspec.Struct):
+    """The few fields of a webhook that we read; protobuf's own JSON parser costs twenty times as much."""
+
+    event: str = ""
+    id: str = ""
+    room: _Room = msgspec.field(default_factory=_Room)
+    participant: _Participant | None = None
+
+
+_decoder = msgspec.json.Decoder(_Event)
 
 
 class LivekitWebhookVerifier:
@@ -50,20 +72,19 @@ class LivekitWebhookVerifier:
                 leeway=_LEEWAY_S,
                 options={"require": ["exp", "iss"]},
             )
-        except jwt.PyJWTError as error:
+        except (jwt.PyJWTError, ValueError) as error:  # ValueError: a header that is not even text
             raise WebhookRefusedError(f"the webhook's token was refused: {type(error).__name__}") from None
         try:
             signed = base64.b64decode(str(claims.get("sha256", "")), validate=True)
-        except binascii.Error:
+        except ValueError:
             signed = b""
         if not hmac.compare_digest(signed, hashlib.sha256(body).digest()):
             raise WebhookRefusedError("the webhook's body is not the one that was signed")
         try:
-            event = Parse(body, WebhookEvent(), ignore_unknown_fields=True)
-        except (ParseError, UnicodeDecodeError):
+            event = _decoder.decode(body)
+        except msgspec.MsgspecError:
             raise WebhookRefusedError("the webhook's body is not a LiveKit event") from None
         deployment_id, session_id = read_owner(event.room.metadata)
-        has_participant = event.HasField("participant")
         return Notice(
             event=event.event,
             id=event.id,
@@ -71,5 +92,5 @@ class LivekitWebhookVerifier:
             room_sid=RoomSid(event.room.sid),
             deployment_id=deployment_id,
             session_id=session_id,
-            participant=read_participant(event.participant) if has_participant else None,
+            participant=read_participant(event.participant) if event.participant else None,
         )

@@ -61,6 +61,7 @@ class Dispatch:
         self._recording = recording  # what the settings say of every recording; its id is a session's own
         self._offering: set[JobId] = set()
         self._tasks: set[asyncio.Task[None]] = set()
+        self._is_closed = False
         sessions.live.observe(self.observe)
 
     # --- offers ---
@@ -97,13 +98,14 @@ class Dispatch:
 
     async def close(self) -> None:
         """Stop offering; what was not answered is found again at the next start."""
+        self._is_closed = True
         for task in set(self._tasks):
             task.cancel()
         if self._tasks:
             await asyncio.wait(set(self._tasks), timeout=2.0)
 
     def _offer(self, session: Session, job: Job) -> None:
-        if job.job_id in self._offering:
+        if job.job_id in self._offering or self._is_closed:
             return
         candidate = choose(self._registry.candidates(job.service_id), refused_by=job.refused_by)
         if candidate is None:
@@ -263,6 +265,9 @@ class Dispatch:
 
     def start(self, work: Coroutine[Any, Any, object]) -> None:
         """Do something beside; its failure is logged, the next look or deadline makes up for it."""
+        if self._is_closed:
+            work.close()
+            return
         task = asyncio.ensure_future(_quietly(work))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
