@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from aiohttp import ClientSession
 
-from orchestrator.core.errors import RoomServerUnavailableError, StoreError
+from orchestrator.core.errors import RoomServerError, StoreError
 from orchestrator.web import server
 from orchestrator.web.errors import problem_of
 from tests.orchestrator.web.world import World, error_of
@@ -69,12 +69,12 @@ async def test_a_bad_request_id_is_replaced(client: ClientSession, given: str) -
 async def test_livekit_down_at_create_is_a_502_that_names_the_session(
     world: World, client: ClientSession
 ) -> None:
-    world.fake_rooms.error = RoomServerUnavailableError("upstream said jwt=eyJsecret")
+    world.rooms.down = True
     answer = await client.post(CREATE, json={"user_identity": "alice"})
     assert answer.status == 502
     body = await error_of(answer)
     assert body["error"] == "LiveKitUnavailable"
-    assert "eyJsecret" not in str(body)
+    assert "livekit.server_url" in body["message"]
     session = await (await client.get(f"/api/v1/sessions/{body['details']['session_id']}")).json()
     assert session["room_status"] in ("Terminating", "Terminated")
     assert session["end_reason"] == "create_failed"
@@ -117,6 +117,13 @@ async def test_our_own_fault_is_a_500_without_its_text(
 
 def test_only_errors_with_an_answer_have_a_problem() -> None:
     assert problem_of(KeyError("x")) is None
+
+
+def test_nothing_of_livekits_words_is_passed_on() -> None:
+    problem = problem_of(RoomServerError("upstream said jwt=eyJsecret"))
+    assert problem is not None
+    assert problem.status == 502
+    assert "eyJsecret" not in str(problem)
 
 
 async def raw(world: World, data: bytes) -> bytes:

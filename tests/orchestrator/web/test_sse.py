@@ -21,7 +21,7 @@ from orchestrator.core.ids import SessionId
 from orchestrator.core.states import RoomStatus
 from orchestrator.ports import Change
 from orchestrator.service import feed as feed_module
-from orchestrator.settings import Settings
+from orchestrator.settings import EventsSettings, Settings
 from orchestrator.web import sse
 from orchestrator.web.sse import SharedChunk, parse_position
 from tests.orchestrator.web.world import World, error_of, next_version, until
@@ -280,8 +280,8 @@ async def test_what_is_sealed_after_the_room_is_told_before_the_end(
             assert identities(await take(frames, 1)) == ["still told"]
 
 
-async def test_an_idle_stream_is_kept_alive_with_its_position(settings: Settings) -> None:
-    world = World(settings=settings, keep_alive_s=0.02)
+async def test_an_idle_stream_is_kept_alive_with_its_position() -> None:
+    world = World(settings=Settings(events=EventsSettings(keep_alive=0.02)))
     async with world.running() as client:
         await world.create(client)
         async with stream(client, "/api/v1/events") as frames:
