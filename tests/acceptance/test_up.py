@@ -56,6 +56,16 @@ class Up:
             body: dict[str, object] = json.load(answer)
             return body
 
+    def post(self, path: str, body: dict[str, object]) -> dict[str, object]:
+        request = urllib.request.Request(
+            f"http://127.0.0.1:{self.port}{path}",
+            data=json.dumps(body).encode(),
+            headers={"Content-Type": "application/json"},
+        )
+        with urllib.request.urlopen(request, timeout=10) as answer:
+            given: dict[str, object] = json.load(answer)
+            return given
+
 
 def eventually(condition: Callable[[], bool], within_s: float, explain: Callable[[], str]) -> None:
     deadline = time.monotonic() + within_s
@@ -164,6 +174,21 @@ def test_killing_it_leaves_nothing_and_the_next_start_takes_the_same_places(data
         up.wait_for("Greenroom is up")
         assert (data / "livekit.ports.json").read_text() == ports
         assert (data / "livekit.secret").read_text() == secret
+
+
+def test_a_live_session_goes_on_at_the_next_start(data: Path) -> None:
+    port = free_port()
+    with running_up(data, port) as up:
+        up.wait_for("Greenroom is up")
+        created = up.post("/api/v1/create-session", {"user_identity": "guest", "required_services": []})
+        assert created["status"] == "Ready"
+    assert up.process.returncode == 0
+    with running_up(data, port) as up:
+        up.wait_for("Greenroom is up")
+        session = up.get(f"/api/v1/sessions/{created['session_id']}")
+        assert (session["room_name"], session["room_status"]) == (created["room_name"], "Ready")
+        token = up.post(f"/api/v1/sessions/{created['session_id']}/token", {"user_identity": "guest"})
+        assert token["livekit_url"] == created["livekit_url"]
 
 
 def test_a_second_one_on_the_same_folder_or_port_is_refused_and_harms_nobody(data: Path) -> None:
