@@ -101,8 +101,6 @@ class Recording:
             if self._tracks is not None:
                 self._tracks.end()
             self._ended_us = self._ended_us or self._clock.monotonic_us()
-        if self._state in CAPTURING:
-            await self._advance(Step.CUT)
 
     async def complete(self) -> None:
         """Seal what was captured, write the manifest, verify everything. May be repeated.

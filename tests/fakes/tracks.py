@@ -13,6 +13,7 @@ from greenroom.synthetic_picture import FRAMES_PER_S, HEIGHT, WIDTH, PictureSour
 from greenroom.synthetic_sound import BLOCK_SAMPLES, make_block
 from recorder.core.chunking import TrackKind
 from recorder.ports import FrameSink, Picture, Sound, SourceTrack, SourceTrackId
+from tests.fakes.media_clock import FakeMediaClock
 
 CAMERA = SourceTrackId("TR_camera")
 MICROPHONE = SourceTrackId("TR_microphone")
@@ -80,3 +81,40 @@ class FakeTracks:
                 sink.picture(CAMERA, make_picture(counter, arrival_us=shown_us, source=pictures))
                 self.counters.append(counter)
                 next_frame += 1
+
+
+class QuickTracks:
+    """A `TrackSource` with small pictures on a fake clock: plays so many seconds in short time, then waits.
+
+    Attributes:
+        played: set when all is played.
+        fail: raised then, when it is not None.
+    """
+
+    def __init__(self, clock: FakeMediaClock, seconds: int = 3) -> None:
+        self.clock = clock
+        self.seconds = seconds
+        self.played = asyncio.Event()
+        self.fail: Exception | None = None
+
+    async def capture(self, sink: FrameSink) -> None:
+        """Play, then wait or fail; ends both tracks."""
+        sink.track_started(make_track(CAMERA, "video"))
+        sink.track_started(make_track(MICROPHONE, "audio"))
+        try:
+            for _ in range(self.seconds * 100):
+                self.clock.advance(0.01)
+                at_us = self.clock.us
+                if at_us % 100_000 == 0:
+                    sink.picture(
+                        CAMERA, Picture(arrival_us=at_us, shown_us=None, width=64, height=48, data=b"")
+                    )
+                sink.sound(MICROPHONE, Sound(arrival_us=at_us, samples=BLOCK_SAMPLES, data=bytes(1920)))
+                await asyncio.sleep(0.001)
+            self.played.set()
+            if self.fail is not None:
+                raise self.fail
+            await asyncio.Event().wait()
+        finally:
+            sink.track_ended(CAMERA)
+            sink.track_ended(MICROPHONE)

@@ -37,9 +37,10 @@ def encode_video() -> tuple[bytes, list[Fragment]]:
 
 def decode_counters(data: bytes) -> list[tuple[int | None, int | None]]:
     counters: list[tuple[int | None, int | None]] = []
-    with av.open(io.BytesIO(data)) as container, suppress(av.error.InvalidDataError):
+    with av.open(io.BytesIO(data), "r") as container, suppress(av.error.InvalidDataError):
         for frame in container.decode(video=0):
-            counters.append((read_counter(frame.to_ndarray(format="gray")), frame.pts))
+            luma = frame.to_ndarray(format="gray").astype(np.uint8)
+            counters.append((read_counter(luma), frame.pts))
     return counters
 
 
@@ -67,7 +68,7 @@ def test_sound_stands_where_it_was_put_to_the_millisecond() -> None:
     cut = [segmenter.add(packet, now_s=0.0) for packet in packets + encoder.finish()]
     cut.append(segmenter.flush(now_s=0.0))
     data = encoder.format.init_part + b"".join(one.data for one in cut if one is not None)
-    with av.open(io.BytesIO(data)) as container:
+    with av.open(io.BytesIO(data), "r") as container:
         frames = list(container.decode(audio=0))
     assert frames[0].pts is not None
     samples = np.concatenate([frame.to_ndarray()[0] for frame in frames])

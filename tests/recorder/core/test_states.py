@@ -27,9 +27,10 @@ def test_every_state_that_has_not_ended_can_fail() -> None:
         assert next_state(state, Step.BROKEN) is RecordingState.FAILED
 
 
-@pytest.mark.parametrize("state", sorted(ENDED, key=lambda state: state.value))
+@pytest.mark.parametrize("state", [RecordingState.COMPLETED, RecordingState.FAILED])
 @pytest.mark.parametrize("step", list(Step))
 def test_nothing_leads_out_of_an_ended_recording(state: RecordingState, step: Step) -> None:
+    assert state in ENDED
     with pytest.raises(IllegalStepError, match=f"{state.value} does not know"):
         next_state(state, step)
 

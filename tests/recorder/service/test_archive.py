@@ -1,0 +1,73 @@
+"""The stored side: attempts of others are closed where they verify, a manifest is written once."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from recorder.service.archive import Archive
+from tests.fakes.chunk_stores import MemoryChunkStore
+from tests.fakes.encoders import FakeEncoders
+from vault.adapters.key_files import KeyFiles
+from vault.core.ids import RecordingId
+from vault.core.prologue import TrackPrologue
+from vault.errors import IntegrityError
+
+RECORDING = RecordingId("11111111-2222-4333-8444-555555555555")
+WALL_US = 1_795_000_000_000_000
+
+
+@pytest.fixture
+def archive(tmp_path: Path) -> Archive:
+    return Archive(MemoryChunkStore(), KeyFiles.create_or_open(tmp_path / "keys"), "memory:")
+
+
+def leave_behind(archive: Archive, attempt: int, *, seconds: int = 3) -> None:
+    """Write an attempt and never close it."""
+    writer = archive.open_attempt(RECORDING, attempt=attempt, wall_start_us=WALL_US + attempt * 10_000_000)
+    form = FakeEncoders().audio().format
+    prologue = TrackPrologue(kind="audio", codec="opus", mime=form.mime, identity="alice")
+    writer.put(writer.seal_init(1, prologue, form.init_part, time_base=form.time_base, offset_us=0))
+    for second in range(seconds):
+        writer.put(writer.seal(1, b"moof", first_pts=second * 48_000, duration_pts=48_000, has_keyframe=True))
+    writer.checkpoint()
+
+
+def test_only_attempts_before_ones_own_are_closed(archive: Archive) -> None:
+    assert archive.close_earlier(RECORDING, before=1) == []
+    for attempt in (1, 2, 3):
+        leave_behind(archive, attempt)
+    closes = archive.close_earlier(RECORDING, before=3)
+    assert [(close.attempt, close.size, close.closed) for close in closes] == [
+        (1, 4, "recovered"),
+        (2, 4, "recovered"),
+    ]
+
+
+def test_what_earlier_attempts_left_becomes_a_complete_recording(archive: Archive) -> None:
+    leave_behind(archive, 1)
+    leave_behind(archive, 2)
+    assert archive.verify(RECORDING) == "the recording has no manifest"
+    closes = archive.close_earlier(RECORDING, before=9)
+    archive.complete(RECORDING, session_id="s", closes=closes, cut_marks_us=[])
+    assert archive.is_complete(RECORDING)
+    assert archive.verify(RECORDING) == ""
+
+
+def test_a_manifest_that_is_there_is_left_as_it_is(archive: Archive) -> None:
+    leave_behind(archive, 1)
+    closes = archive.close_earlier(RECORDING, before=9)
+    archive.complete(RECORDING, session_id="s", closes=closes, cut_marks_us=[])
+    archive.complete(RECORDING, session_id="s", closes=closes, cut_marks_us=[WALL_US])
+    assert archive.verify(RECORDING) == ""
+
+
+def test_a_damaged_attempt_is_named(archive: Archive) -> None:
+    leave_behind(archive, 1)
+    assert isinstance(archive.store, MemoryChunkStore)
+    stored = archive.store.recordings[RECORDING]
+    stored["1/chunk-0000000002"] = bytes(reversed(stored["1/chunk-0000000002"]))
+    with pytest.raises(IntegrityError, match="1/chunk-0000000002"):
+        archive.close_earlier(RECORDING, before=2)
+    assert archive.verify(RECORDING).startswith("1/chunk-0000000002: ")

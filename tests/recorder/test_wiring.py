@@ -1,0 +1,92 @@
+"""What the recorder's program is made of, and its exit codes."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from recorder.core.errors import SettingsError
+from recorder.settings import RecorderSettings
+from recorder.wiring import build
+from sdk.testing import FakeOrchestrator
+
+
+def settings(folder: Path, url: str = "http://127.0.0.1:1") -> RecorderSettings:
+    values: dict[str, Any] = {
+        "GREENROOM_URL": url,
+        "CHUNK_STORAGE_PATH": folder / "recordings",
+        "GREENROOM_KEY_DIR": folder / "keys",
+    }
+    return RecorderSettings(**values)
+
+
+async def test_the_recorder_offers_itself_outside_of_the_default_services_and_names_its_keys(
+    tmp_path: Path,
+) -> None:
+    async with FakeOrchestrator() as orchestrator, build(settings(tmp_path, orchestrator.url)):
+        hello = await orchestrator.hello()
+    assert (hello.service_id, hello.in_default, hello.capacity) == ("recorder", False, 2)
+    (kek,) = (tmp_path / "keys").glob("kek-*.key")
+    assert kek.name == f"kek-{hello.metadata['kek_id']}.key"
+    assert len(hello.metadata["signing_key_id"]) == 16
+    assert hello.metadata["store"] == (tmp_path / "recordings").as_uri()
+
+
+def test_a_chunk_store_that_cannot_be_made_is_named(tmp_path: Path) -> None:
+    (tmp_path / "recordings").write_text("a file")
+    with pytest.raises(SettingsError, match=r"CHUNK_STORAGE_PATH=.*recordings' cannot be written"):
+        build(settings(tmp_path))
+
+
+def test_a_key_folder_with_a_weak_key_is_named(tmp_path: Path) -> None:
+    build(settings(tmp_path))
+    (kek,) = (tmp_path / "keys").glob("kek-*.key")
+    kek.chmod(0o644)
+    with pytest.raises(SettingsError, match="GREENROOM_KEY_DIR cannot be used"):
+        build(settings(tmp_path))
+
+
+def environment(folder: Path, url: str) -> dict[str, str]:
+    own = {
+        "GREENROOM_URL": url,
+        "CHUNK_STORAGE_PATH": str(folder / "recordings"),
+        "GREENROOM_KEY_DIR": str(folder / "keys"),
+    }
+    return {**os.environ, **own}
+
+
+def test_a_wrong_setting_ends_the_program_with_one_sentence_and_code_2(tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "recorder"],
+        env=environment(tmp_path, "nonsense"),
+        capture_output=True,
+        text=True,
+        timeout=30,
+    )
+    assert done.returncode == 2
+    assert done.stderr == "greenroom recorder: GREENROOM_URL cannot be used: must be http(s)://host[:port]\n"
+
+
+async def test_sigterm_ends_an_idle_recorder_soon_with_code_0(tmp_path: Path) -> None:
+    async with FakeOrchestrator() as orchestrator:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "recorder"], env=environment(tmp_path, orchestrator.url)
+        )
+        try:
+            deadline = time.monotonic() + 20  # loading the media libraries takes seconds on a busy machine
+            while not orchestrator.hellos:
+                assert time.monotonic() < deadline
+                await asyncio.sleep(0.05)
+            process.send_signal(signal.SIGTERM)
+            assert process.wait(timeout=5) == 0
+        finally:
+            process.kill()
+            process.wait()
