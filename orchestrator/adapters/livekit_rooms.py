@@ -33,6 +33,8 @@ _ROLES: Final[dict[str, Role]] = {
     "worker": "worker",
     "recorder": "recorder",
 }
+# What msgspec raises on JSON of somebody else: also for text that is not UTF-8 or nested without end.
+_UNREADABLE: Final = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
 _M = TypeVar("_M", bound=Message)
 
 
@@ -188,7 +190,7 @@ class _TwirpError(msgspec.Struct):
 def _refusal(method: str, status: int, body: bytes) -> RoomServerError:
     try:
         code = msgspec.json.decode(body, type=_TwirpError).code
-    except msgspec.MsgspecError:
+    except _UNREADABLE:
         code = ""
     if code == "not_found":
         return _MissingError(f"{method}: not found")
@@ -232,7 +234,7 @@ def read_owner(metadata: str) -> tuple[str, str]:
     """Give (deployment id, session id) of a room's metadata; two empty strings for rooms of others."""
     try:
         ours = _metadata_decoder.decode(metadata).greenroom
-    except msgspec.MsgspecError:
+    except _UNREADABLE:
         return "", ""
     return ours.deployment, ours.session
 

@@ -82,7 +82,7 @@ class LivekitWebhookVerifier:
             raise WebhookRefusedError("the webhook's body is not the one that was signed")
         try:
             event = _decoder.decode(body)
-        except msgspec.MsgspecError:
+        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
             raise WebhookRefusedError("the webhook's body is not a LiveKit event") from None
         deployment_id, session_id = read_owner(event.room.metadata)
         return Notice(

@@ -7,7 +7,7 @@ from typing import TypeVar
 
 from orchestrator.core.errors import RoomServerUnavailableError
 from orchestrator.core.ids import Identity, ParticipantSid, RoomName, RoomSid, ServiceId, SessionId
-from orchestrator.core.triggers import Participant
+from orchestrator.core.triggers import Participant, Role
 from orchestrator.ports import Room
 
 _T = TypeVar("_T")
@@ -83,13 +83,22 @@ class FakeRooms:
         self._rooms[RoomName(name)] = Room(name=RoomName(name), sid=self._sid("RM"))
 
     def add_participant(
-        self, room: str, identity: str, *, service_id: str | None = None, attempt: int = 0
+        self,
+        room: str,
+        identity: str,
+        *,
+        service_id: str | None = None,
+        attempt: int = 0,
+        role: Role | None = None,
     ) -> Participant:
-        """Have somebody join; one of the same identity is replaced, as LiveKit does."""
+        """Have somebody join: by default a worker of the service, or a client when there is none.
+
+        One of the same identity is replaced, as LiveKit does.
+        """
         participant = Participant(
             identity=Identity(identity),
             sid=ParticipantSid(self._sid("PA")),
-            role="client" if service_id is None else "worker",
+            role=role or ("client" if service_id is None else "worker"),
             service_id=ServiceId(service_id) if service_id is not None else None,
             attempt=attempt,
         )
