@@ -117,8 +117,7 @@ def _left(draft: Draft, participant: Participant) -> None:
     job = session.job_of(participant.service_id)
     if job is None:
         return
-    if not any(other.service_id == job.service_id for other in participants.values()):
-        ending.say_gone(draft, participant)
+    ending.say_gone(draft, participant)  # an older attempt is struck off when a newer joins: it was the last
     if job.attempt == participant.attempt and job.state is JobState.JOINED:
         job = draft.move_job(job, JobCause.ABSENT, said="absent")
         if needs_room(session, job):

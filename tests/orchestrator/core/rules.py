@@ -145,7 +145,10 @@ def _check_deadlines(session: Session) -> None:
             assert job.state is JobState.PENDING
         elif job.state is JobState.PENDING:
             assert not job.refused_by, "nothing would let it ask them again"
-    if status is RoomStatus.TERMINATED:
+    if status is not RoomStatus.TERMINATED:
+        assert "recording" not in names
+        assert names.isdisjoint({"recorder"}) or session.is_live
+    else:
         held = any(job.state in HELD for job in session.jobs)
         is_running = recording is not None and recording.is_running
         assert ("recording" in names) == (held or is_running)

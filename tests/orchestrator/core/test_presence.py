@@ -80,6 +80,7 @@ def test_join_deadline_under_degrade_is_ready_and_names_who_is_missing() -> None
     said = SessionStatusChanged(session_id="s1", status="Ready", degraded=True, missing_services=("asr",))
     assert said in played.events
     assert Error(session_id="s1", message="services did not join in time: asr") in played.events
+    assert played.statuses == ["WaitingForServices", "Ready"]  # degraded is said with Ready, not after it
 
 
 def test_join_deadline_under_strict_ends_the_session() -> None:
@@ -223,6 +224,7 @@ def test_a_strict_service_that_stays_away_ends_the_session(with_client: bool) ->
     assert away.session.degraded
     assert away.due_in_s("service:1") == 60.0
     ended = play(away, Due("service:1"))
+    assert Error(session_id="s1", message="service was away for 60 s: asr") in ended.events
     assert ended.session.room_status is S.TERMINATING
     assert ended.session.end_reason == "services_timeout"
 
@@ -308,6 +310,11 @@ def test_nobody_new_comes_in_while_the_session_ends() -> None:
         RemoveParticipant(room_name="room-s1", identity="ann", reason="the session is ending"),
     )
     assert "client_joined" not in late.names
+
+
+def test_who_is_there_when_the_session_ends_leaves_by_itself_or_with_the_room() -> None:
+    ending = play(ready("asr"), seen(client()), TerminateAsked())
+    assert decide(ending, seen(client(), worker("asr"))).is_empty
 
 
 def test_who_goes_while_the_session_ends_is_said_and_who_stays_is_said_at_its_end() -> None:
