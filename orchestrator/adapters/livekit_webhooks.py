@@ -14,6 +14,7 @@ import jwt
 import msgspec
 
 from orchestrator.adapters.livekit_rooms import read_owner, read_participant
+from orchestrator.adapters.livekit_tokens import signing_key
 from orchestrator.core.errors import WebhookRefusedError
 from orchestrator.core.ids import RoomName, RoomSid
 from orchestrator.ports import Notice
@@ -50,7 +51,7 @@ class LivekitWebhookVerifier:
 
     def __init__(self, api_key: str, api_secret: str) -> None:
         self._api_key = api_key
-        self._api_secret = api_secret
+        self._key = signing_key(api_secret)
 
     def verify(self, body: bytes, authorization: str) -> Notice:
         """Give what a webhook says.
@@ -66,7 +67,7 @@ class LivekitWebhookVerifier:
         try:
             claims = jwt.decode(
                 authorization.removeprefix("Bearer ").strip(),
-                self._api_secret,
+                self._key,
                 algorithms=["HS256"],
                 issuer=self._api_key,
                 leeway=_LEEWAY_S,
