@@ -1,4 +1,4 @@
-"""Kill -9 of the orchestrator in every state, and of LiveKit: each session goes on or ends as its table says."""
+"""Kill -9 of the orchestrator in every state, and of LiveKit: each session goes on or ends as it should."""
 
 from __future__ import annotations
 
