@@ -46,8 +46,6 @@ ENVIRONMENT: Final[dict[str, tuple[str, ...]]] = {
     "store.url": ("STORE_URL",),
     "recording.quality": ("RECORDING_QUALITY",),
     "recording.format": ("RECORDING_FORMAT",),
-    "recording.chunk_store": ("CHUNK_STORAGE_PATH",),
-    "encryption.key_dir": ("GREENROOM_KEY_DIR",),
 }
 
 
@@ -231,13 +229,6 @@ class RecordingSettings(_Section):
         default="passthrough", description="wanted capture; one that the recorder lacks falls back to decoded"
     )
     keyframe_interval_s: float = Field(default=4, ge=0.5, le=60, description="when we encode (s)")
-    chunk_store: str = Field(default="data/recordings", min_length=1, description="where the recorder writes")
-
-
-class EncryptionSettings(_Section):
-    """The recordings' keys; read by the recorder, the orchestrator has none."""
-
-    key_dir: str = Field(default="data/keys", min_length=1, description="made at first start: back it up")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -270,7 +261,6 @@ class Settings(BaseSettings):
     service: ServiceSettings = ServiceSettings()
     store: StoreSettings = StoreSettings()
     recording: RecordingSettings = RecordingSettings()
-    encryption: EncryptionSettings = EncryptionSettings()
 
     @classmethod
     def settings_customise_sources(

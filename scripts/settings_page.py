@@ -8,6 +8,7 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
 from orchestrator.settings import ENVIRONMENT, Settings
+from recorder.settings import RecorderSettings
 
 PAGE: Final = "docs/SETTINGS.md"
 
@@ -17,8 +18,7 @@ Printed from the settings models by `make docs`. The orchestrator reads `config.
 present, or the file that `CONFIG_PATH` or `--config` names); a variable of the environment wins over the
 file. An unknown key is an error. A wrong value ends the program with one sentence and exit code 2.
 
-The recorder and the workers are set by variables alone: `GREENROOM_URL` (the orchestrator), and the recorder
-by `CHUNK_STORAGE_PATH` and `GREENROOM_KEY_DIR` as below.
+The recorder and the workers are set by variables alone; theirs are at the end of this page.
 """
 
 
@@ -33,7 +33,16 @@ def render() -> str:
         if isinstance(section, type) and issubclass(section, BaseModel):
             purpose = (section.__doc__ or "").strip()
             parts.append(f"## [{name}]\n\n{purpose}\n\n{_table(section.model_fields, f'{name}.')}")
+    parts.append(f"## The recorder\n\n{_recorder_table()}")
+    parts.append("## Workers\n\n`GREENROOM_URL` is the orchestrator's address; the rest is in their code.\n")
     return "\n".join(parts)
+
+
+def _recorder_table() -> str:
+    rows = ["| environment | default | meaning |", "|---|---|---|"]
+    for field in RecorderSettings.model_fields.values():
+        rows.append(f"| `{field.validation_alias}` | `{field.default}` | {field.description} |")
+    return "\n".join(rows) + "\n"
 
 
 def _table(fields: dict[str, FieldInfo], prefix: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -158,10 +159,30 @@ def test_every_variable_sets_a_key_that_exists() -> None:
         for section in sections:
             model = fields[section].annotation
             assert model is not None
-            fields = model.model_fields  # type: ignore[attr-defined]
+            fields = model.model_fields
         assert leaf in fields
 
 
-def test_the_file_in_the_repository_says_the_defaults() -> None:
+# Keys whose default is "not set": the file shows an example of them.
+EXAMPLES = (
+    "server_url",
+    "api_key",
+    "api_secret",
+    "max_duration",
+    "allow_private_endpoints",
+    "format",
+    "version",
+)
+
+
+def test_the_file_in_the_repository_says_the_defaults(tmp_path: Path) -> None:
     path = Path(__file__).parents[2] / "config.toml"
-    assert load_settings(path, {}) == load_settings(Path("/dev/null"), {})
+    nothing_set = load_settings(write(tmp_path, ""), {})
+    assert load_settings(path, {}) == nothing_set
+    uncommented = "\n".join(
+        line.removeprefix("#") if re.match(r"#[a-z_]+ = ", line) else line
+        for line in path.read_text("utf-8").splitlines()
+        if not line.startswith(tuple(f"#{key} = " for key in EXAMPLES)) or line == '#format = "mp4"'
+    )
+    assert "port = 8080" in uncommented.splitlines()
+    assert load_settings(write(tmp_path, uncommented), {}) == nothing_set

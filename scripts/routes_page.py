@@ -1,0 +1,78 @@
+"""docs/ROUTES.md: every route of the orchestrator, printed from the route list."""
+
+from __future__ import annotations
+
+import inspect
+from typing import Final
+
+from orchestrator.web.app import API, ROUTES
+from orchestrator.web.bodies import READ_DEADLINE_S
+from orchestrator.web.errors import MAX_BODY_BYTES
+from orchestrator.web.sse import BUFFER_BYTES
+
+PAGE: Final = "docs/ROUTES.md"
+
+INTRODUCTION: Final = f"""# Routes
+
+Printed from the route list by `make docs`. Bodies are JSON of at most {MAX_BODY_BYTES // 1024 // 1024} MiB
+that arrive within {READ_DEADLINE_S:g} s; unknown fields are ignored. Times are RFC 3339 in UTC. Every answer
+carries `X-Request-ID`: the one you sent, else a new one.
+"""
+
+ERRORS: Final = """## Errors
+
+One body for every error, those of the framework included:
+
+```json
+{"error": "SessionNotFound", "message": "Session not found: …", "timestamp": "2026-11-21T12:00:00.000Z",
+ "code": 404, "request_id": "…", "details": {"session_id": "…"}}
+```
+
+| status | `error` | when |
+|---|---|---|
+| 400 | InvalidRequest | the body is no JSON, or the bytes are no HTTP |
+| 401 | Unauthorized | a webhook that our LiveKit did not sign |
+| 403 | Forbidden | a page of a foreign origin opens a worker's socket |
+| 404 | SessionNotFound, MicroserviceNotFound, NotFound | there is no such thing, or no such path |
+| 405 | MethodNotAllowed | the `Allow` header lists the methods |
+| 406 | NotAcceptable | the streaming create without `Accept: text/event-stream` |
+| 408 | Timeout | `strict` ended the session (`details.session_id`) while the caller waited; a slow body |
+| 409 | RoomNameTaken, IllegalTransition, StaleAttempt | the state of things does not allow it |
+| 413 | PayloadTooLarge | the body is over the limit |
+| 415 | UnsupportedMediaType | the body is not `application/json` |
+| 417 | ExpectationFailed | an `Expect` header other than `100-continue` |
+| 422 | InvalidRequest | `details.fields` names every field that is missing, mistyped or out of range |
+| 500 | InternalError | our fault; the log has more under the `request_id` |
+| 502 | LiveKitUnavailable | LiveKit did not make the room; the session (`details.session_id`) is ending |
+| 503 | StoreUnavailable, Unavailable, NotReady | try again, as `Retry-After` says |
+"""
+
+STREAMS: Final = f"""## Event streams
+
+`GET {API}/sessions/{{session_id}}/events` and `GET {API}/events` answer as `text/event-stream`. Each event
+has `id: GENERATION:NUMBER`, the same on both; `Last-Event-ID` (or `?last_event_id=` for a browser's first
+connect) resumes after it, without gap or repeat. Without it a session's stream replays what is retained, and
+the global one begins now (`?from=start`: at the oldest that is retained).
+
+- A resume that cannot be honoured begins with `event: gap`, `data: {{"from","to","snapshot"}}`: the snapshot
+  is the session as it was at `to` (null on the global stream: load again what you show), and `id` is `to`.
+- A comment with the last position comes as often as `[events] keep_alive` says.
+- A session's stream ends once the session is over, its recording is sealed, and all is told. A resume after
+  the last event is then answered with 204, by which a browser stops reconnecting.
+- A reader that leaves more than {BUFFER_BYTES // 1024} KiB unread is cut, and resumes by its position.
+- At shutdown every stream ends; reconnect.
+
+`POST {API}/sessions` with `Accept: text/event-stream` creates a session and tells `session_created` (with
+the token), `waiting` every 500 ms, then `session_ready` or `error`, and ends. Refusals come before the
+stream, with their status. These frames have no `id`.
+"""
+
+
+def render() -> str:
+    """Give the page."""
+    rows = ["| route | |", "|---|---|"]
+    for route in ROUTES:
+        purpose = " ".join(inspect.cleandoc(route.handler.__doc__ or "").split("\n\n")[0].split())
+        rows.append(f"| `{route.method} {route.path}` | {purpose} |")
+    short = f"\nThe routes under `{API}/sessions` also answer under `/sessions`.\n"
+    return "\n".join([INTRODUCTION, "\n".join(rows) + "\n" + short, STREAMS, ERRORS])
