@@ -123,7 +123,9 @@ class Lane(Generic[_C]):
                     is_open = False
                     break
                 group.append(job)
-            self._carry_out([job for job in group if not job.is_abandoned])
+            wanted = [job for job in group if not job.is_abandoned]
+            if wanted:
+                self._carry_out(wanted)
 
     def _carry_out(self, group: list[Job[_C]]) -> None:
         before: Callable[[], None] | None = None

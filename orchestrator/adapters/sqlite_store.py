@@ -70,6 +70,7 @@ class SqliteSessionStore:
         self._deployment_id = ""
         self._lock: FileLock | None = None
         self._connections: list[apsw.Connection] = []
+        self._cursors: list[apsw.Cursor] = []  # the writer's and the reader's
         self._writer: Lane[apsw.Cursor] = Lane(
             name="store-writer", run_group=self._write_group, timeout_s=timeout_s
         )
@@ -212,6 +213,7 @@ class SqliteSessionStore:
             ) from error
 
     def _close_file(self) -> None:
+        self._cursors.clear()
         while self._connections:
             self._connections.pop().close()
         if self._lock is not None:
