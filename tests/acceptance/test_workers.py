@@ -88,7 +88,7 @@ async def test_a_killed_pull_worker_is_replaced_and_the_session_heals(
 
             async def both() -> bool:
                 workers = (await running.get("/api/v1/microservices"))["microservices"]
-                return sum(w["status"] != "Disconnected" for w in workers) == 2
+                return len([w for w in workers if w["status"] != "Disconnected"]) == 2
 
             await running.until(both, within_s=15, what="the second worker")
             first.kill()
