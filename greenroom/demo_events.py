@@ -28,7 +28,9 @@ class FollowedSession:
         """Note one event."""
         self.names.append(event.event)
         if event.event == "status_changed":
-            self.states.append(str(event.data.get("status", "")))
+            state = str(event.data.get("status", ""))
+            if self.states[-1:] != [state]:  # told again when only the services changed
+                self.states.append(state)
         elif event.event == "session_ready" and self.ready_at is None:
             self.ready_at = time.monotonic()
         elif "recording_status" in event.data:

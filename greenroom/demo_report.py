@@ -171,7 +171,8 @@ def print_report(report: DemoReport, *, as_json: bool) -> None:
     console.print(_table(report))
     for problem in report.problems:
         console.print(Text(f"Not so: {problem}.", style="red"))
-    verdict = "All of it held." if report.ok else f"{len(report.problems)} things did not hold."
+    count = len(report.problems)
+    verdict = f"{count} thing{'s' if count > 1 else ''} did not hold." if count else "All of it held."
     console.print(Text(verdict, style="bold green" if report.ok else "bold red"))
 
 

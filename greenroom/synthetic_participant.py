@@ -14,6 +14,7 @@ from livekit import rtc
 from greenroom.synthetic_picture import FRAMES_PER_S, HEIGHT, WIDTH
 from greenroom.synthetic_sound import BLOCK_SAMPLES, RATE_HZ, make_block
 from greenroom.synthetic_video import BIT_RATE, SyntheticCamera
+from sdk.room import hide_tokens
 
 CONNECT_TIMEOUT_S: Final = 10.0
 PING_TOPIC: Final = "test-ping"
@@ -211,6 +212,7 @@ async def join(url: str, token: str) -> AsyncIterator[SyntheticParticipant]:
     Raises:
         ParticipantError: no connection within CONNECT_TIMEOUT_S, or the server refused.
     """
+    hide_tokens()
     room = rtc.Room()
     try:
         async with asyncio.timeout(CONNECT_TIMEOUT_S):
