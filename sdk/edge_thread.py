@@ -65,7 +65,7 @@ class EdgeThread:
         Raises:
             RuntimeError: the edge has ended.
         """
-        if self._loop is None:
+        if self._loop is None or self._loop.is_closed():
             work.close()
             raise RuntimeError("the edge thread is not running")
         return await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(work, self._loop))

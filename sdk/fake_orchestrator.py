@@ -9,7 +9,6 @@ from typing import Any, Literal, TypeVar
 import msgspec
 from aiohttp import ClientSession, ClientTimeout
 
-from sdk.fake_room import FAKE_URL, fake_token
 from sdk.fake_server import FakeJob, FakeServer, abort
 from sdk.wire import (
     Accept,
@@ -82,21 +81,14 @@ class FakeOrchestrator(FakeServer):
         await self.send(offer)
         return job
 
-    async def assign(
-        self,
-        job: FakeJob,
-        *,
-        livekit_url: str = FAKE_URL,
-        token: str = "",
-        recording: RecordingTask | None = None,
-    ) -> None:
-        """Assign an accepted job, with a token for `FakeRooms` unless another is given."""
+    async def assign(self, job: FakeJob, *, token: str = "", recording: RecordingTask | None = None) -> None:
+        """Assign an accepted job, with a good token unless another is given."""
         await self.send(
             Assign(
                 job_id=job.job_id,
                 attempt=job.attempt,
-                access_token=token or fake_token(job.room_name, job.identity),
-                livekit_url=livekit_url,
+                access_token=token or self.mint(job, 1),
+                livekit_url=self.livekit_url,
                 expires_at="2099-01-01T00:00:00Z",
                 recording=recording or msgspec.UNSET,
             )
@@ -215,8 +207,8 @@ class FakeOrchestrator(FakeServer):
             room_name=job.room_name,
             session_id=job.session_id,
             service_identity=(await self.registered()).service_id,
-            access_token=fake_token(job.room_name, job.identity),
-            livekit_url=FAKE_URL,
+            access_token=self.mint(job, 1),
+            livekit_url=self.livekit_url,
             job_id=job.job_id if with_attempt else None,
             attempt=job.attempt if with_attempt else None,
         )

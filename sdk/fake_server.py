@@ -13,7 +13,7 @@ import msgspec
 from aiohttp import WSCloseCode, WSMsgType, web
 
 from sdk.edge_thread import EdgeThread
-from sdk.fake_room import fake_token
+from sdk.fake_room import FAKE_URL, fake_token
 from sdk.wire import (
     Ack,
     Heartbeat,
@@ -65,7 +65,22 @@ class FakeScript:
 class FakeServer:
     """What a `FakeOrchestrator` hears and answers by itself; its lists only grow."""
 
-    def __init__(self, *, heartbeat_interval: float = 0.2) -> None:
+    def __init__(
+        self,
+        *,
+        heartbeat_interval: float = 0.2,
+        livekit_url: str = FAKE_URL,
+        mint: Callable[[FakeJob, int], str] | None = None,
+    ) -> None:
+        """Make a fake orchestrator; entering it listens.
+
+        Args:
+            heartbeat_interval: what `welcome` asks for, in seconds.
+            livekit_url: where jobs are sent; a real server needs ``mint`` too.
+            mint: makes the token of a job's first assignment (1) and of each renewal (2, 3, …).
+        """
+        self.livekit_url = livekit_url
+        self.mint = mint or (lambda job, number: fake_token(job.room_name, job.identity, number))
         self.script = FakeScript(heartbeat_interval=heartbeat_interval)
         self.url = ""
         self.hellos: list[Hello] = []
@@ -197,7 +212,7 @@ class FakeServer:
         renewed = TokenRenewed(
             job_id=job.job_id,
             attempt=job.attempt,
-            access_token=fake_token(job.room_name, job.identity, next(self._tokens)),
+            access_token=self.mint(job, next(self._tokens)),
             expires_at="2099-01-01T00:00:00Z",
         )
         await socket.send_str(encode_frame(renewed))

@@ -135,7 +135,13 @@ class PushSide:
 
     def _begin(self, facts: JobFacts, body: JoinRoom) -> JobRun:
         room = self._rooms()
-        line = PushLine(body, routes=self._routes, edge=self._edge, room=room)
+        line = PushLine(
+            body,
+            routes=self._routes,
+            edge=self._edge,
+            room=room,
+            ready_s=self._settings.request_timeout,
+        )
         run = JobRun(facts, settings=self._settings, handler=self._handler, line=line, on_end=self._ended)
         self._by_session[facts.session_id] = run
         self.jobs.add(run)
@@ -152,8 +158,11 @@ class PushSide:
 class PushLine:
     """A `JobLine` of push mode, in which presence in the room says nearly everything."""
 
-    def __init__(self, body: JoinRoom, *, routes: PushEdge, edge: EdgeThread, room: RoomLink) -> None:
+    def __init__(
+        self, body: JoinRoom, *, routes: PushEdge, edge: EdgeThread, room: RoomLink, ready_s: float
+    ) -> None:
         self._session_id = body.session_id
+        self._ready_s = ready_s
         self._livekit_url = body.livekit_url
         self._routes = routes
         self._edge = edge
@@ -174,8 +183,16 @@ class PushLine:
         _log.debug("session %s is %s here", self._session_id, state)
 
     async def say_ready(self) -> None:
-        """Tell the orchestrator by its `ready` route."""
-        await self._edge.ask_edge(self._routes.say_ready(self._session_id))
+        """Tell the orchestrator by its `ready` route.
+
+        Raises:
+            UnavailableError: it did not take it.
+        """
+        try:
+            async with asyncio.timeout(self._ready_s):
+                await self._edge.ask_edge(self._routes.say_ready(self._session_id))
+        except (TimeoutError, RuntimeError):
+            raise UnavailableError("the orchestrator did not take `ready` in time") from None
 
     async def fresh_grant(self) -> Grant:
         """Give the token that the media server refreshed last: push mode has no renewal by the orchestrator.
