@@ -40,8 +40,8 @@ test: setup ## every test: fast, integration, acceptance and media
 full: check test bench ## check, test and bench
 
 bench: setup ## the measurements of docs/RESULTS.md
-	@for file in bench/*.py; do case $$file in */__init__.py|*/_*) ;; *) \
-		echo "== $$file"; $(VENV)/python $$file || exit 1;; esac; done
+	@for file in bench/*.py; do \
+		name=$$(basename $$file .py); echo "== bench.$$name"; $(VENV)/python -m bench.$$name || exit 1; done
 
 docs: environment ## print again the pages that are made from code
 	$(VENV)/python scripts/docs.py
