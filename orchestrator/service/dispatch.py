@@ -27,7 +27,7 @@ from orchestrator.core.jobs import HELD, Job, JobState
 from orchestrator.core.recording import RECORDER
 from orchestrator.core.session import Session
 from orchestrator.core.triggers import JobAccepted, JobLost, JobOffered, JobRefused, Trigger
-from orchestrator.core.work import is_offerable
+from orchestrator.core.work import is_offerable, needs_room
 from orchestrator.core.workers import choose
 from orchestrator.ports import Token, TokenMint, WorkerCaller
 from orchestrator.service.deadlines import Looker
@@ -195,7 +195,7 @@ class Dispatch:
             expires_at=token.expires_at.isoformat().replace("+00:00", "Z"),
         )
         if job.service_id == RECORDER and session.recording is not None:
-            frame = _with_recording(frame, self._recording, session)
+            frame = _with_recording(frame, self._recording, session, job)
         worker.line.send(frame)
 
     def token_for(self, session: Session, job: Job) -> Token:
@@ -273,11 +273,11 @@ class Dispatch:
         task.add_done_callback(self._tasks.discard)
 
 
-def _with_recording(frame: Assign, settings: RecordingTask, session: Session) -> Assign:
+def _with_recording(frame: Assign, settings: RecordingTask, session: Session, job: Job) -> Assign:
     assert session.recording is not None
     task = RecordingTask(
         recording_id=session.recording.recording_id,
-        task="capture" if session.is_live else "complete",
+        task="capture" if needs_room(session, job) else "complete",
         mode=settings.mode,
         quality=settings.quality,
         format=settings.format,

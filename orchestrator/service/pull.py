@@ -11,7 +11,7 @@ from typing import Final, assert_never
 
 import structlog
 
-from orchestrator.core.errors import OrchestratorError, StaleAttemptError
+from orchestrator.core.errors import IllegalTransitionError, OrchestratorError, StaleAttemptError
 from orchestrator.core.ids import JobId, ServiceId, SessionId, WorkerId
 from orchestrator.core.jobs import JobState
 from orchestrator.core.recording import RECORDER, RecordingStatus
@@ -48,6 +48,7 @@ log = structlog.get_logger(__name__)
 COME_BACK_S: Final = 1.0  # a closed socket has so long to be back before its jobs are offered to others
 COME_BACK_AT_START_S: Final = 6.0  # after an orchestrator's start everybody has to connect again
 HELLO_S: Final = 10.0
+_RECORDING_STATES: Final = frozenset(status.value for status in RecordingStatus)
 
 
 class PullWorkers:
@@ -187,7 +188,8 @@ class PullWorkers:
             control = Control(job_id=job.job_id, attempt=job.attempt, n=wanted.n, op=wanted.op)
             if is_open:
                 worker.line.send(control)
-        if not session.is_live and session.stage != "capture":
+        is_completing = job.service_id == RECORDER and job.state is JobState.ACCEPTED
+        if not session.is_live and session.stage != "capture" and not is_completing:
             worker.line.send(Leave(job_id=job.job_id, attempt=job.attempt, reason=session.end_reason))
 
     async def _job_frame(
@@ -255,6 +257,9 @@ class PullWorkers:
         if session.recording is None or session.recording.recording_id != frame.recording_id:
             line.send(Stale(job_id=frame.job_id, attempt=frame.attempt))
             return
+        if frame.state not in _RECORDING_STATES:
+            line.close(f"recording state {frame.state!r} is not known here")
+            return
         try:
             await self._sessions.apply(
                 session.id,
@@ -275,6 +280,9 @@ class PullWorkers:
             )
         except StaleAttemptError:
             line.send(Stale(job_id=frame.job_id, attempt=frame.attempt))
+        except IllegalTransitionError as error:
+            log.warning("recording_report_refused", session_id=session.id, reason=str(error))
+            line.close("the recording report makes no sense")
         else:
             line.send(Ack(job_id=frame.job_id, attempt=frame.attempt, n=frame.n))
 
