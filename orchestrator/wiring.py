@@ -149,7 +149,7 @@ class Orchestrator:
                 workers=lambda: Counter(worker.status for worker in self.registry.all()),
                 commands_running=lambda: self.commands.running,
                 jobs_queued=lambda: self.dispatch.queued,
-                events=lambda: self.feed.delivered,
+                events=lambda: self.sessions.events_committed,
                 reconcile_s=lambda: self.reconciler.last_pass_s,
                 rooms=self.rooms,
             )

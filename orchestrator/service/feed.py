@@ -92,7 +92,6 @@ class Feed:
         self._wake = asyncio.Event()
         self._readers: dict[SessionId | None, set[Reader]] = {}
         self._is_stopping = False
-        self.delivered = 0  # events handed to the live end
 
     @property
     def generation(self) -> int:
@@ -124,8 +123,14 @@ class Feed:
         return generation == self._generation and self._ring_floor <= seq <= self._tail
 
     def notify(self, head_seq: int) -> None:
-        """Say that the store's head is now here. Called on the event loop after each group of commits."""
-        if head_seq != self._tail:
+        """Say that the store's head is now here. Called on the event loop after each group of commits.
+
+        While nobody reads, the live end goes there without reading: who comes finds the events in the store.
+        """
+        if not self._readers and head_seq > self._tail:
+            self._tail = self._ring_floor = head_seq
+            self._ring.clear()
+        elif head_seq != self._tail:
             self._wake.set()
 
     def end_readers(self) -> None:
@@ -222,14 +227,17 @@ class Feed:
     async def _advance(self) -> bool:
         """Hand out what came since; whether there may be more."""
         self._wake.clear()
-        page = await self._read(self._tail, limit=PAGE)
-        if page.generation != self._generation or page.head_seq < self._tail:
+        tail = self._tail
+        page = await self._read(tail, limit=PAGE)
+        if page.generation != self._generation or page.head_seq < tail:
             # A restored backup: what readers have may never have happened. They come back and are told so.
             self._begin(page)
             self._end_all("reset")
             return False
-        if page.events:
-            self._hand_out([encode_frame(page.generation, event) for event in page.events])
+        # The live end may have moved on meanwhile, because nobody read.
+        frames = [encode_frame(page.generation, event) for event in page.events if event.seq > self._tail]
+        if frames:
+            self._hand_out(frames)
         return len(page.events) == PAGE
 
     def _hand_out(self, frames: Sequence[Frame]) -> None:
@@ -237,7 +245,6 @@ class Feed:
         if overflow > 0:
             self._ring_floor = self._ring[overflow - 1].seq
         self._ring.extend(frames)
-        self.delivered += len(frames)
         if everyone := self._readers.get(None):
             self._send(everyone, frames)
         by_session: dict[SessionId, list[Frame]] = {}

@@ -125,6 +125,7 @@ class Sessions:
         self._directory = directory
         self._background: set[asyncio.Task[None]] = set()
         self.live = live
+        self.events_committed = 0  # since the start
         self.creating: set[str] = set()  # room names whose intent may not be committed yet
         self.deployment_id = ""
         self.run_commands: Callable[[tuple[CommandRow, ...]], None] = lambda rows: None
@@ -264,7 +265,7 @@ class Sessions:
                 except VersionConflictError:
                     self.live.forget(session_id)
                     continue
-                self.live.put(decision.session)
+                self._committed(change)
                 if rows:
                     self.run_commands(rows)
                 return decision.session
@@ -273,6 +274,10 @@ class Sessions:
         for row in finished:
             await self._store.finish_command(row)
         return session
+
+    def _committed(self, change: Change) -> None:
+        self.events_committed += len(change.events)
+        self.live.put(change.session)
 
     # --- helpers of create ---
 
@@ -321,7 +326,7 @@ class Sessions:
         change = Change(session=decision.session, events=decision.events, commands=decision.commands)
         if is_chosen:
             (row,) = await self._store.commit(change)
-            self.live.put(decision.session)
+            self._committed(change)
             return await self._room_or_end(decision.session, row, None)
         calling = asyncio.ensure_future(self._rooms.create_room(opening.room_name, opening.session_id))
         try:
@@ -330,7 +335,7 @@ class Sessions:
             # Nothing is durable: a room that comes all the same is a ghost and swept by the reconciler.
             calling.cancel()
             raise
-        self.live.put(decision.session)
+        self._committed(change)
         return await self._room_or_end(decision.session, row, calling)
 
     async def _room_or_end(

@@ -29,7 +29,7 @@ class LiveNumbers:
         workers: registered workers by the reference's status word.
         commands_running: commands being carried out.
         jobs_queued: jobs that wait for somebody.
-        events: events handed to the live end of the feed since the start.
+        events: events of sessions committed since the start.
         reconcile_s: how long the last pass over all rooms took.
     """
 
@@ -142,7 +142,7 @@ class _LiveCollector:
             "greenroom_reconcile_seconds", "Duration of the last pass over all rooms", live.reconcile_s()
         )
         yield CounterMetricFamily(
-            "greenroom_events", "Events handed to the live end of the feed", value=live.events()
+            "greenroom_events", "Events of sessions committed", value=live.events()
         )
         yield from self._livekit()
 

@@ -102,7 +102,7 @@ async def test_it_makes_rooms_and_its_webhooks_reach_the_target(livekit_server: 
     receiver = api.WebhookReceiver(api.TokenVerifier(livekit_server.api_key, livekit_server.api_secret))
     deadline = time.monotonic() + 10
     events: set[str] = set()
-    while not {"room_started", "room_finished"} <= events:
+    while "room_finished" not in events:
         assert time.monotonic() < deadline, f"only {events} arrived"
         await asyncio.sleep(0.05)
         events = {

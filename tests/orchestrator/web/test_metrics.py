@@ -31,7 +31,7 @@ async def test_sessions_and_jobs_are_counted_by_state(world: World, client: Clie
     assert found['greenroom_sessions{room_status="Active"}'] == 0
     assert found['greenroom_jobs{state="pending"}'] == 2
     assert found["greenroom_jobs_queued"] == 2
-    assert found["greenroom_events_total"] == world.feed.delivered > 0
+    assert found["greenroom_events_total"] == world.sessions.events_committed > 0
 
 
 async def test_requests_are_counted_by_route_not_by_path(world: World, client: ClientSession) -> None:
