@@ -9,9 +9,11 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import sys
 from typing import TYPE_CHECKING, Final
 
 from greenroom import Job, Worker
+from sdk.errors import WorkerRefusedError
 from sdk.ports import RoomFactory
 from sdk.settings import WorkerSettings
 
@@ -50,7 +52,12 @@ def make_worker(settings: WorkerSettings, *, rooms: RoomFactory | None = None) -
 def main() -> None:
     """Run the worker with the settings of the environment."""
     logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s: %(message)s")
-    make_worker(WorkerSettings.from_env(service_id="pong", capacity=50, drain_timeout_s=1.0)).run()
+    try:
+        settings = WorkerSettings.from_env(service_id="pong", capacity=50, drain_timeout_s=1.0)
+        make_worker(settings).run()
+    except (ValueError, WorkerRefusedError) as error:
+        print(error, file=sys.stderr)
+        raise SystemExit(2) from None
 
 
 if __name__ == "__main__":

@@ -42,6 +42,7 @@ from sdk.wire import (
 OPEN_S: Final = 5.0  # opening the WebSocket
 WELCOME_S: Final = 10.0  # the orchestrator's limit for hello is the same
 CLOSE_S: Final = 2.0
+STEADY_S: Final = 2.0  # a connection that lasted longer was a good one: the next try comes fast again
 MISSED_PONGS: Final = 3  # as many as the orchestrator allows us; 6 s with its default interval
 MAX_LINES: Final = 2000  # frames waiting to be written; an orchestrator that reads nothing is a lost one
 _REFUSED_STATUS: Final = frozenset({401, 403})
@@ -131,10 +132,13 @@ class Connection:
         timeout = aiohttp.ClientTimeout(total=None, connect=OPEN_S, sock_connect=OPEN_S)
         async with aiohttp.ClientSession(timeout=timeout) as http:
             while not self._closing.is_set():
+                began = time.monotonic()
                 try:
-                    await self._live(http, backoff)
+                    await self._live(http)
                 except (ConnectionLostError, aiohttp.ClientError, OSError, TimeoutError) as error:
                     _log.warning("no connection to %s: %s", self._settings.orchestrator_url, _words(error))
+                if time.monotonic() - began > STEADY_S:
+                    backoff.reset()
                 if not self._closing.is_set():
                     await self._rest(backoff.next_s())
         self._state = next_connection_state(self._state, ConnectionStep.CLOSE)
@@ -155,7 +159,7 @@ class Connection:
         """Deliver what is waiting, as far as possible within 2 s, and end `run`."""
         self._closing.set()
 
-    async def _live(self, http: aiohttp.ClientSession, backoff: Backoff) -> None:
+    async def _live(self, http: aiohttp.ClientSession) -> None:
         """Be connected once, from dialling to the loss."""
         self._step(ConnectionStep.DIAL)
         try:
@@ -165,7 +169,6 @@ class Connection:
             try:
                 await self._greet(socket)
                 self._step(ConnectionStep.WELCOMED)
-                backoff.reset()
                 await self._converse(socket)
             finally:
                 with suppress(TimeoutError):

@@ -179,9 +179,7 @@ class JobRun:
     # --- the job's task ---
 
     async def _live(self, grant: Grant | None) -> None:
-        _log.info(
-            "job %s attempt %d begins in %s", self.facts.job_id, self.facts.attempt, self.facts.room_name
-        )
+        _log.info("job %s attempt %d begins", self.facts.job_id, self.facts.attempt)
         try:
             try:
                 if self._room is None:

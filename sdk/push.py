@@ -12,6 +12,7 @@ from sdk.held_jobs import HeldJobs
 from sdk.hooks import WorkerHandler
 from sdk.job import JobFacts
 from sdk.job_run import LEAVE_S, Assignment, JobRun
+from sdk.lifecycle import ENDING
 from sdk.ports import Grant, RoomFactory, RoomLink
 from sdk.push_edge import PushEdge
 from sdk.settings import WorkerSettings
@@ -91,7 +92,7 @@ class PushSide:
             room_name=body.room_name,
         )
         run = self._by_session.get(body.session_id)
-        if run is None or run.facts != facts:
+        if run is None or run.facts != facts or run.state in ENDING:
             if run is not None and facts.attempt < run.facts.attempt:
                 raise LookupError(body.session_id)
             why_not = "" if await self.is_healthy() else "the worker is not healthy"
@@ -129,7 +130,7 @@ class PushSide:
     def _why_not(self, *, replacing: JobRun | None) -> str:
         if self._is_draining:
             return "the worker is draining"
-        if replacing is not None:
+        if replacing is not None and replacing.state not in ENDING:
             replacing.withdraw()
         return "" if self.jobs.has_room else "the worker has no capacity left"
 

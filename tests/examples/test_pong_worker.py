@@ -119,3 +119,13 @@ async def test_the_program_waits_for_its_orchestrator_and_ends_at_sigterm() -> N
             if program.returncode is None:
                 program.kill()
                 await program.wait()
+
+
+async def test_a_missing_address_is_one_sentence_and_exit_code_2() -> None:
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("GREENROOM_")}
+    program = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "examples.pong_worker", env=environment, stderr=asyncio.subprocess.PIPE
+    )
+    _, text = await asyncio.wait_for(program.communicate(), 10)
+    assert program.returncode == 2
+    assert text.decode() == "GREENROOM_URL is not set: it says the worker's orchestrator_url\n"

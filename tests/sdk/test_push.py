@@ -127,3 +127,18 @@ async def test_a_lost_room_is_joined_again_with_the_token_that_the_server_refres
         h.rooms.drop("room-s1", "tested")
         await until(lambda: author.rejoins == 1)
         assert h.rooms.participants("room-s1") == ["tested"]
+
+
+async def test_a_session_that_is_being_left_can_be_joined_again() -> None:
+    author = Author()
+    author.leave_takes_s = 0.5
+    async with push(author, capacity=2) as h:
+        job = a_job(h)
+        assert (await h.orchestrator.join_room(job, with_attempt=False))[0] == 200
+        leaving = asyncio.create_task(h.orchestrator.leave_room(job))
+        await until(lambda: bool(author.left))
+        assert (await h.orchestrator.join_room(job, with_attempt=False))[0] == 200
+        await leaving
+        assert len(author.jobs) == 2
+        assert [reason for reason, _ in author.left] == ["leave"]
+        await until(lambda: h.rooms.participants("room-s1") == ["tested"])
