@@ -19,7 +19,7 @@ from greenroom.demo_report import (
     check,
     print_report,
 )
-from greenroom.synthetic_participant import ParticipantError, join
+from greenroom.synthetic_participant import ParticipantError, SyntheticParticipant, join
 from greenroom.synthetic_reading import MediaReading, ReadingError, read_media
 from sdk.client import Client
 from sdk.errors import SdkError
@@ -29,7 +29,6 @@ from vault.export import export_recording
 from vault.verification import verify_recording
 
 if TYPE_CHECKING:
-    from sdk.wire import SessionCreated
     from vault.core.ids import VerifyKey
 
 __all__ = ["DemoOptions", "DemoReport", "print_report", "run_demo"]
@@ -111,9 +110,10 @@ async def _hold_session(
                     assert session.ready_at is not None
                     report.time_to_ready_ms = round((session.ready_at - began) * 1_000, 1)
                     on_progress(f"ready after {report.time_to_ready_ms:.0f} ms")
-                await _publish(created, session, options, report, on_progress)
-                await client.terminate(created.session_id)
-                is_over = True
+                async with join(created.livekit_url, created.access_token) as participant:
+                    await _publish(participant, session, options, report, on_progress)
+                    await client.terminate(created.session_id)
+                    is_over = True
                 on_progress("terminating; the recorder seals what it captured")
                 await session.wait_for(lambda told: "session_terminated" in told.names, within_s=TERMINATED_S)
                 await session.wait_for(
@@ -128,28 +128,27 @@ async def _hold_session(
 
 
 async def _publish(
-    created: SessionCreated,
+    participant: SyntheticParticipant,
     session: FollowedSession,
     options: DemoOptions,
     report: DemoReport,
     on_progress: OnProgress,
 ) -> None:
-    async with join(created.livekit_url, created.access_token) as participant:
-        try:
-            report.pong_ms = round(await participant.ping(), 1)
-            on_progress(f"pong after {report.pong_ms:.0f} ms")
-        except ParticipantError as error:
-            on_progress(str(error))
-        if not await session.wait_for(
-            lambda told: told.recording_status not in ("", "idle", "starting"), within_s=RECORDING_S
-        ):
-            on_progress(f"no recorder within {RECORDING_S:g} s; publishing nevertheless")
-        on_progress(f"publishing 720p video and a tone for {options.seconds:g} s")
-        published = await participant.publish(
-            options.seconds,
-            on_second=lambda second: on_progress(f"published {second} s") if second % 5 == 0 else None,
-        )
-        report.frames_published, report.frames_skipped = published.frames, published.skipped
+    try:
+        report.pong_ms = round(await participant.ping(), 1)
+        on_progress(f"pong after {report.pong_ms:.0f} ms")
+    except ParticipantError as error:
+        on_progress(str(error))
+    if not await session.wait_for(
+        lambda told: told.recording_status not in ("", "idle", "starting"), within_s=RECORDING_S
+    ):
+        on_progress(f"no recorder within {RECORDING_S:g} s; publishing nevertheless")
+    on_progress(f"publishing 720p video and a tone for {options.seconds:g} s")
+    published = await participant.publish(
+        options.seconds,
+        on_second=lambda second: on_progress(f"published {second} s") if second % 5 == 0 else None,
+    )
+    report.frames_published, report.frames_skipped = published.frames, published.skipped
 
 
 async def _store_of(client: Client, session_id: str) -> str:

@@ -41,7 +41,7 @@ class RecorderSettings(BaseSettings):
         description="folder of the keys, made at the first start",
     )
     capacity: int = Field(
-        default=2,
+        default=4,
         ge=1,
         le=100,
         validation_alias=_VARIABLES["capacity"],

@@ -25,7 +25,7 @@ from recorder.core.fragments import Packet
 from recorder.core.timeline import AUDIO_RATE_HZ, AUDIO_TIME_BASE, VIDEO_TIME_BASE
 from recorder.ports import Picture
 
-_QUALITY_CRF: Final = {"low": "30", "medium": "26", "high": "22"}
+_QUALITY_CRF: Final = {"low": "30", "medium": "26", "high": "22", "ultra": "18"}
 _HEAD_ONLY: Final = {"movflags": "empty_moov+default_base_moof+frag_custom", "video_track_timescale": "90000"}
 _USUAL_FRAME: Final = 3_000  # ticks: how long a frame stands that no other followed, 1/30 s
 _OPUS_SAMPLES: Final = 960  # 20 ms in each packet
@@ -38,7 +38,7 @@ class PyavEncoders:
     """Makes PyAV encoders; an `Encoders`.
 
     Args:
-        quality: low, medium or high: x264's constant rate factor 30, 26 or 22.
+        quality: low, medium, high or ultra: x264's constant rate factor 30, 26, 22 or 18.
     """
 
     quality: str = "high"

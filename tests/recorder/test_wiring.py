@@ -33,7 +33,7 @@ async def test_the_recorder_offers_itself_outside_of_the_default_services_and_na
 ) -> None:
     async with FakeOrchestrator() as orchestrator, build(settings(tmp_path, orchestrator.url)):
         hello = await orchestrator.hello()
-    assert (hello.service_id, hello.in_default, hello.capacity) == ("recorder", False, 2)
+    assert (hello.service_id, hello.in_default, hello.capacity) == ("recorder", False, 4)
     (kek,) = (tmp_path / "keys").glob("kek-*.key")
     assert kek.name == f"kek-{hello.metadata['kek_id']}.key"
     assert len(hello.metadata["signing_key_id"]) == 16

@@ -77,7 +77,7 @@ def test_sound_stands_where_it_was_put_to_the_millisecond() -> None:
 
 
 def test_a_quality_that_is_not_known_is_refused() -> None:
-    with pytest.raises(ValueError, match="quality 'best' is not one of low, medium, high"):
+    with pytest.raises(ValueError, match="quality 'best' is not one of low, medium, high, ultra"):
         PyavEncoders(quality="best")
 
 
