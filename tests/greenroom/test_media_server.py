@@ -30,7 +30,9 @@ def test_the_configuration_is_the_template_with_ports_keys_and_webhook_filled_in
     assert config["port"] == setup.http_port
     assert config["rtc"]["udp_port"] == setup.udp_port
     assert [server.split(":")[0] for server in config["rtc"]["stun_servers"]] == ["127.0.0.1"]
-    assert config["webhook"] == {"api_key": setup.api_key, "urls": ["http://127.0.0.1:1/hook"]}
+    webhook = config["webhook"]
+    assert (webhook["api_key"], webhook["urls"]) == (setup.api_key, ["http://127.0.0.1:1/hook"])
+    assert "participant_joined" in webhook["filter_params"]["include_events"]
     assert config["bind_addresses"] == ["127.0.0.1"]
     assert config["room"]["auto_create"] is False
 

@@ -139,6 +139,7 @@ async def test_a_frame_has_position_name_and_data() -> None:
 @pytest.mark.parametrize("back", [0, 1, 7, 20])
 async def test_a_reader_resumes_from_memory_without_gap_or_repeat(back: int) -> None:
     async with staged() as stage:
+        stage.attach(ListOutlet(), None)  # somebody reads, so the live end has what comes
         await stage.say(A, *(str(n) for n in range(20)))
         await stage.settle()
         outlet = ListOutlet()
@@ -184,8 +185,18 @@ async def test_a_reader_that_does_not_read_is_cut_and_harms_nobody() -> None:
         assert stage.feed.readers == 1
 
 
+async def test_while_nobody_reads_nothing_is_read_and_who_comes_finds_all_in_the_store() -> None:
+    async with staged() as stage:
+        await stage.say(A, "1", "2")
+        assert stage.feed.tail == await stage.head()
+        assert stage.feed.attach(ListOutlet(), session_id=A, after=stage.feed.tail - 1) is None
+        page = await stage.feed.page(stage.feed.tail - 2, A)
+        assert [event.name for event in page.events] == ["client_joined", "client_joined"]
+
+
 async def test_a_detached_reader_knows_what_it_has() -> None:
     async with staged() as stage:
+        stage.attach(ListOutlet(), None)
         outlet = ListOutlet()
         reader = stage.attach(outlet, A)
         await stage.say(A, "1")
