@@ -13,8 +13,8 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 
 import structlog
-from aiohttp import web
 
+from orchestrator.adapters.livekit_probe import is_auto_create_on
 from orchestrator.adapters.livekit_rooms import LivekitRooms, connect_url
 from orchestrator.adapters.livekit_tokens import LivekitTokens
 from orchestrator.adapters.livekit_webhooks import LivekitWebhookVerifier
@@ -22,8 +22,8 @@ from orchestrator.adapters.memory_store import MemorySessionStore
 from orchestrator.adapters.sqlite_store import SqliteSessionStore
 from orchestrator.adapters.system import SystemClock
 from orchestrator.adapters.worker_callbacks import WorkerCallbacks
-from orchestrator.core.errors import SettingsError
-from orchestrator.core.ids import InstanceId
+from orchestrator.core.errors import RoomServerError
+from orchestrator.core.ids import InstanceId, RoomName
 from orchestrator.core.session import Limits
 from orchestrator.ports import Clock, RoomServer, SessionStore, TokenMint, WorkerCaller
 from orchestrator.service.commands import CommandRunner
@@ -42,6 +42,7 @@ from orchestrator.service.webhooks import Webhooks
 from orchestrator.settings import Settings
 from orchestrator.web.app import build_app
 from orchestrator.web.metrics import LiveNumbers, Metrics
+from orchestrator.web.server import listening
 from orchestrator.web.services import Services, WebhookVerifier
 from sdk.wire import RecordingTask
 
@@ -284,31 +285,34 @@ async def run(settings: Settings) -> None:
         await orchestrator.open()
         verifier = LivekitWebhookVerifier(media.api_key, media.api_secret)
         app = build_app(orchestrator.services(verifier))
-        runner = web.AppRunner(
-            app, access_log=None, shutdown_timeout=settings.server.shutdown_timeout, handle_signals=False
-        )
-        await runner.setup()
+        host, port = settings.server.host, settings.server.port
         try:
-            await _listen(runner, settings)
-            log.info("orchestrator_ready", url=f"http://{settings.server.host}:{settings.server.port}")
-            async with asyncio.TaskGroup() as tasks:
+            async with (
+                listening(app, host, port, shutdown_timeout_s=settings.server.shutdown_timeout) as real_port,
+                asyncio.TaskGroup() as tasks,
+            ):
+                log.info("orchestrator_ready", url=f"http://{host}:{real_port}")
                 running = tasks.create_task(orchestrator.run())
+                tasks.create_task(_warn_of_auto_create(media.server_url, parts))
                 await stop.wait()
                 log.info("orchestrator_stopping")
                 running.cancel()
         finally:
-            orchestrator.feed.end_readers()
-            await runner.cleanup()
             await orchestrator.close()
 
 
-async def _listen(runner: web.AppRunner, settings: Settings) -> None:
-    host, port = settings.server.host, settings.server.port
-    site = web.TCPSite(runner, host, port, backlog=1024)
+async def _warn_of_auto_create(server_url: str, parts: Parts) -> None:
+    """Say loudly when the media server makes rooms by itself: then an old token brings an ended room back."""
     try:
-        await site.start()
-    except OSError as error:
-        raise SettingsError(
-            f"server.port = {port}: cannot listen on {host}:{port} ({error.strerror}); "
-            "stop what uses it or choose another port (SERVER_PORT)"
-        ) from None
+        is_on = await is_auto_create_on(
+            server_url, parts.tokens, room_name=RoomName(f"probe-{parts.clock.new_id()}")
+        )
+    except RoomServerError as error:
+        log.warning("auto_create_not_checked", reason=str(error))
+        return
+    if is_on:
+        log.error(
+            "auto_create_is_on",
+            fix="set `room: {auto_create: false}` in LiveKit's configuration: until then a join token that "
+            "is still valid brings an ended session's room back",
+        )

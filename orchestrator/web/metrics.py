@@ -141,9 +141,7 @@ class _LiveCollector:
         yield _gauge(
             "greenroom_reconcile_seconds", "Duration of the last pass over all rooms", live.reconcile_s()
         )
-        yield CounterMetricFamily(
-            "greenroom_events", "Events of sessions committed", value=live.events()
-        )
+        yield CounterMetricFamily("greenroom_events", "Events of sessions committed", value=live.events())
         yield from self._livekit()
 
     def _livekit(self) -> Iterator[Metric]:
