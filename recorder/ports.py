@@ -170,7 +170,6 @@ class Standing:
     Attributes:
         root: of the acknowledged tree, hex; empty before the first checkpoint, as is ``checkpoint``.
         stats: measured numbers.
-        gaps: declared holes of the recording.
         closes: (attempt, tree_size, root) of attempts closed since the last report.
         op: number of the last control that was carried out; 0 for none.
         detail: why it failed, one sentence.
@@ -181,7 +180,6 @@ class Standing:
     root: str = ""
     checkpoint: str = ""
     stats: dict[str, float] = field(default_factory=dict)
-    gaps: list[dict[str, Any]] = field(default_factory=list)
     closes: list[dict[str, Any]] = field(default_factory=list)
     op: int = 0
     detail: str = ""

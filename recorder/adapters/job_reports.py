@@ -38,7 +38,6 @@ class JobReports:
                 root=standing.root,
                 checkpoint=standing.checkpoint,
                 stats=standing.stats,
-                gaps=standing.gaps,
                 closes=standing.closes,
                 op=standing.op,
                 detail=standing.detail,

@@ -43,7 +43,7 @@ class CapturedTracks:
         )
         stored.capture, stored.live_as = capture, track.track_id
         self._live[track.track_id] = stored
-        self._captures.append(capture)
+        self._captures = [*(old for old in self._captures if old.is_alive), capture]
         capture.start()
         _log.info("track %d (%s %s) begins", stored.number, track.kind, track.track_id)
 

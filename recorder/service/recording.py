@@ -297,7 +297,6 @@ class Recording:
                     root="" if checkpoint is None else checkpoint.head.root.hex(),
                     checkpoint="" if checkpoint is None else checkpoint.note,
                     stats=self._stats(),
-                    gaps=[],
                     closes=[_stated(close) for close in closes],
                     op=self._op,
                     detail=self._detail,

@@ -84,6 +84,11 @@ class TrackCapture:
         self._thread = threading.Thread(target=self._run, name=f"track {number}", daemon=True)
         self._segmenter: Segmenter | None = None
 
+    @property
+    def is_alive(self) -> bool:
+        """Whether it still has something to submit."""
+        return self._thread.is_alive()
+
     def start(self) -> None:
         """Begin to take frames."""
         self._thread.start()
