@@ -9,10 +9,10 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from typing import Any
 
 from orchestrator.adapters.livekit_tokens import LivekitTokens
-from orchestrator.adapters.memory_store import MemorySessionStore
 from orchestrator.core.ids import InstanceId, ServiceId, SessionId, WorkerId
 from orchestrator.core.session import Session
 from orchestrator.core.triggers import DeadlineReached
@@ -20,6 +20,7 @@ from orchestrator.core.workers import Registration
 from orchestrator.settings import Settings
 from orchestrator.wiring import Orchestrator, Parts
 from tests.fakes.clock import FakeClock
+from tests.fakes.faulty_store import FaultyStore
 from tests.fakes.rooms import FakeRooms
 from tests.fakes.workers import FakeCaller
 
@@ -33,12 +34,39 @@ class Assembly(Orchestrator):
         super().__init__(parts, settings)
         self.fake_rooms = rooms
         self.caller = caller
+        self._next: Assembly | None = None
 
     @property
     def clock(self) -> FakeClock:
         """The clock, to be advanced."""
         assert isinstance(self.parts.clock, FakeClock)
         return self.parts.clock
+
+    @property
+    def store(self) -> FaultyStore:
+        """The store, and the ways in which it fails."""
+        assert isinstance(self.parts.store, FaultyStore)
+        return self.parts.store
+
+    async def restarted(self) -> Assembly:
+        """Crash, whatever is under way, and start again over the same store, LiveKit and workers."""
+        under_way = asyncio.all_tasks() - {asyncio.current_task()}
+        for task in under_way:
+            task.cancel()
+        if under_way:
+            await asyncio.wait(under_way, timeout=5)
+        instance = InstanceId(f"{self.parts.instance}+")
+        self.store.taken_over_by(instance)
+        parts = replace(self.parts, instance=instance)
+        self._next = Assembly(parts, self.settings, self.fake_rooms, self.caller)
+        await self._next.open()
+        return self._next
+
+    async def close(self) -> None:
+        """Close this one and those that were started after it."""
+        if self._next is not None:
+            await self._next.close()
+        await super().close()
 
     async def settled(self) -> None:
         """Wait until what commits started is through."""
@@ -88,7 +116,7 @@ async def assembly(**sections: Any) -> AsyncIterator[Assembly]:
     """Make one; sections are those of the settings file."""
     clock = FakeClock()
     instance = InstanceId("instance-1")
-    store = MemorySessionStore(clock=clock, instance_id=instance)
+    store = FaultyStore(clock=clock, instance_id=instance)
     rooms = FakeRooms(deployment_id=await store.deployment_id())
     caller = FakeCaller()
     parts = Parts(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 from typing import TypeVar
 
@@ -24,6 +25,7 @@ class FakeRooms:
     Attributes:
         down: nothing is answered, nothing is done.
         done_but_timed_out: everything is done, nothing is answered.
+        slow: while it is set to an event, every call waits for it before anything is done.
         hide_participants_once: the next list of participants is empty, as a lagging one can be.
         calls: names of the calls that were made.
     """
@@ -31,6 +33,7 @@ class FakeRooms:
     def __init__(self, *, deployment_id: str) -> None:
         self.down = False
         self.done_but_timed_out = False
+        self.slow: asyncio.Event | None = None
         self.hide_participants_once = False
         self.calls: list[str] = []
         self._deployment_id = deployment_id
@@ -47,21 +50,23 @@ class FakeRooms:
     async def create_room(self, name: RoomName, session_id: SessionId) -> Room:
         """Create the room, or give the one that exists."""
         made = Room(name=name, sid=self._sid("RM"), deployment_id=self._deployment_id, session_id=session_id)
-        return self._answer("create_room", lambda: self._rooms.setdefault(name, made))
+        return await self._answer("create_room", lambda: self._rooms.setdefault(name, made))
 
     async def list_rooms(self, names: tuple[RoomName, ...] = ()) -> list[Room]:
         """Give the rooms of these names, or all."""
-        return self._answer(
+        return await self._answer(
             "list_rooms", lambda: [room for room in self._rooms.values() if not names or room.name in names]
         )
 
     async def delete_room(self, name: RoomName) -> None:
         """Delete the room; a missing one is deleted."""
-        self._answer("delete_room", lambda: self.lose_room(name))
+        await self._answer("delete_room", lambda: self.lose_room(name))
 
     async def list_participants(self, name: RoomName) -> list[Participant]:
         """Give who is in the room."""
-        found = self._answer("list_participants", lambda: list(self._participants.get(name, {}).values()))
+        found = await self._answer(
+            "list_participants", lambda: list(self._participants.get(name, {}).values())
+        )
         if self.hide_participants_once:
             self.hide_participants_once = False
             return []
@@ -69,7 +74,7 @@ class FakeRooms:
 
     async def remove_participant(self, name: RoomName, identity: Identity) -> None:
         """Put somebody out; a missing one is out."""
-        self._answer("remove_participant", lambda: self._participants.get(name, {}).pop(identity, None))
+        await self._answer("remove_participant", lambda: self._participants.get(name, {}).pop(identity, None))
 
     # --- what the test does to it ---
 
@@ -113,8 +118,10 @@ class FakeRooms:
         self._count += 1
         return RoomSid(f"{kind}_{self._count}")
 
-    def _answer(self, call: str, act: Callable[[], _T]) -> _T:
+    async def _answer(self, call: str, act: Callable[[], _T]) -> _T:
         self.calls.append(call)
+        if self.slow is not None:
+            await self.slow.wait()
         if self.down:
             raise RoomServerUnavailableError(f"LiveKit cannot be reached for {call}")
         value = act()
