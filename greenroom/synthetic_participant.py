@@ -21,6 +21,8 @@ PING_TOPIC: Final = "test-ping"
 PONG_TOPIC: Final = "test-response"
 _BLOCK_S: Final = BLOCK_SAMPLES / RATE_HZ
 _FRAME_S: Final = 1 / FRAMES_PER_S
+# After a full reconnect receivers wait for a keyframe; a request may get lost with the old sender.
+_KEYFRAMES_AFTER: Final = (0, FRAMES_PER_S, 3 * FRAMES_PER_S)
 _MAX_LATE_S: Final = 0.5  # a machine that is further behind skips, as a real camera would
 
 
@@ -43,7 +45,8 @@ class SyntheticParticipant:
 
     def __init__(self, room: rtc.Room) -> None:
         self._room = room
-        self._tracks: list[str] = []
+        self._keyframe_in: list[int] = []  # frames from now on
+        room.on("local_track_republished", self._republished)
 
     @property
     def identity(self) -> str:
@@ -137,12 +140,11 @@ class SyntheticParticipant:
         for track, how in options:
             try:
                 async with asyncio.timeout(CONNECT_TIMEOUT_S):
-                    published = await self._room.local_participant.publish_track(track, how)
+                    await self._room.local_participant.publish_track(track, how)
             except TimeoutError:
                 raise ParticipantError(
                     f"the media server did not accept the track {track.name} within {CONNECT_TIMEOUT_S:g} s"
                 ) from None
-            self._tracks.append(published.sid)
 
     async def _send_video(
         self,
@@ -160,7 +162,8 @@ class SyntheticParticipant:
             elif wait < -_MAX_LATE_S:
                 skipped += 1
                 continue
-            wanted = source.take_feedback().keyframe_requested
+            wanted = source.take_feedback().keyframe_requested or 0 in self._keyframe_in
+            self._keyframe_in = [frames - 1 for frames in self._keyframe_in if frames > 0]
             picture = await asyncio.to_thread(camera.encode, first + number, keyframe=wanted)
             kind = rtc.EncodedFrameType
             source.capture_frame(
@@ -191,9 +194,11 @@ class SyntheticParticipant:
                 on_second((number + 1) // per_second)
         return blocks
 
+    def _republished(self, *_: object) -> None:
+        self._keyframe_in = list(_KEYFRAMES_AFTER)
+
     async def _take_back(self) -> None:
-        while self._tracks:
-            sid = self._tracks.pop()
+        for sid in list(self._room.local_participant.track_publications):  # other ones after a reconnect
             try:
                 async with asyncio.timeout(CONNECT_TIMEOUT_S):
                     await self._room.local_participant.unpublish_track(sid)
