@@ -23,6 +23,7 @@ log = structlog.get_logger(__name__)
 
 _QUEUE: Final = 256  # frames waiting for a slow worker; more cuts it
 _SEND_S: Final = 5.0
+_UNREADABLE: Final = (msgspec.DecodeError, RecursionError)  # a mistyped field and too deep a nesting too
 
 
 class SocketLine:
@@ -68,6 +69,7 @@ class WorkerSockets:
         self._workers = workers
         self._lines: set[SocketLine] = set()
         self._leaving: set[asyncio.Task[None]] = set()
+        self._is_stopping = False
 
     async def connect(self, request: web.Request) -> web.WebSocketResponse:
         """Speak with one worker until either side ends it."""
@@ -90,12 +92,14 @@ class WorkerSockets:
             self._lines.discard(line)
             await asyncio.wait({writing}, timeout=_SEND_S)
             writing.cancel()
-            if worker is not None:
+            # While we stop it is we who leave: the jobs stay with the worker, which comes back by `resuming`.
+            if worker is not None and not self._is_stopping:
                 self._part(worker, line)
         return socket
 
     async def close(self) -> None:
         """End all connections at shutdown; the workers connect again to the next start."""
+        self._is_stopping = True
         for line in set(self._lines):
             line.close("the orchestrator is going away")
         for task in set(self._leaving):
@@ -112,7 +116,7 @@ class WorkerSockets:
         if message.type is WSMsgType.TEXT:
             try:
                 frame = decode_worker_frame(message.data)
-            except (msgspec.ValidationError, msgspec.DecodeError) as error:
+            except _UNREADABLE as error:
                 frame, problem = None, str(error)
             if isinstance(frame, Hello):
                 found = _hello_problem(frame)
@@ -128,7 +132,7 @@ class WorkerSockets:
                 continue
             try:
                 frame = decode_worker_frame(message.data)
-            except (msgspec.ValidationError, msgspec.DecodeError) as error:
+            except _UNREADABLE as error:
                 log.info("bad_worker_frame", worker_id=worker.registration.worker_id, problem=str(error))
                 line.close("a frame was not understood: " + str(error)[:60])
                 return
