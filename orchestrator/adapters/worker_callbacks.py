@@ -22,8 +22,9 @@ _JSON: Final = {"Content-Type": "application/json"}
 class WorkerCallbacks:
     """The HTTP client for push workers; one connection pool."""
 
-    def __init__(self, *, notify_timeout_s: float) -> None:
+    def __init__(self, *, notify_timeout_s: float, probe_timeout_s: float = _PROBE_S) -> None:
         self._notify_timeout_s = notify_timeout_s
+        self._probe_timeout_s = probe_timeout_s
         self._http: aiohttp.ClientSession | None = None
 
     async def open(self) -> None:
@@ -51,7 +52,7 @@ class WorkerCallbacks:
     async def is_healthy(self, endpoint: str) -> bool:
         """GET /health: whether it answered, and not with a 5xx."""
         assert self._http is not None
-        timeout = aiohttp.ClientTimeout(total=_PROBE_S)
+        timeout = aiohttp.ClientTimeout(total=self._probe_timeout_s)
         try:
             async with self._http.get(
                 _url(endpoint, "/health"), timeout=timeout, allow_redirects=False
@@ -75,13 +76,13 @@ class WorkerCallbacks:
                 )
         except TimeoutError:
             return CallOutcome(answer="unknown", detail=f"the worker did not answer {path} in time")
+        except ValueError:  # aiohttp's InvalidURL too, which is also a ClientError
+            return CallOutcome(answer="no", detail="the worker's endpoint is not a usable URL")
         except aiohttp.ClientConnectorError:
             return CallOutcome(answer="no", detail="nobody listens at the worker's endpoint")
         except (aiohttp.ClientError, OSError):
             # The connection broke after the request may have been read: it may have taken effect.
             return CallOutcome(answer="unknown", detail=f"the connection broke during {path}")
-        except ValueError:
-            return CallOutcome(answer="no", detail="the worker's endpoint is not a usable URL")
 
 
 def _url(endpoint: str, path: str) -> str:
@@ -90,6 +91,6 @@ def _url(endpoint: str, path: str) -> str:
 
 def _retry_after(value: str | None) -> float | None:
     """Read the seconds form of the header; the date form and nonsense are taken as absent."""
-    if value is None or not value.isdigit():
+    if value is None or not (value.isascii() and value.isdigit()):
         return None
     return min(float(value), 3600.0)
