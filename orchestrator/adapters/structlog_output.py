@@ -1,18 +1,20 @@
 """Where the log goes: lines on standard error, for people on a terminal, JSON elsewhere.
 
-Secrets never reach a log call; as a last net, fields with a secret's name are struck out here.
+Secrets never reach a log call; as a last net, fields with a secret's name are struck out here, and
+tracebacks show no local variables.
 """
 
 from __future__ import annotations
 
 import logging
 import sys
-from collections.abc import MutableMapping
+from collections.abc import Mapping, MutableMapping
 from typing import Any, Final
 
 import structlog
 
 _SECRET_WORDS: Final = ("token", "secret", "password", "authorization", "jwt")
+_DEEPEST: Final = 4  # containers within containers
 
 
 def configure(*, level: str, output_format: str | None, service: str, environment: str) -> None:
@@ -33,7 +35,11 @@ def configure(*, level: str, output_format: str | None, service: str, environmen
         _strike_secrets,
     ]
     if is_console:
-        processors.append(structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty()))
+        # Plain: the pretty tracebacks show local variables, and those are tokens and keys.
+        plain = structlog.dev.plain_traceback
+        processors.append(
+            structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty(), exception_formatter=plain)
+        )
     else:
         fixed = {"service": service, "environment": environment}
         processors += [
@@ -51,7 +57,17 @@ def configure(*, level: str, output_format: str | None, service: str, environmen
 
 
 def _strike_secrets(_: Any, __: str, line: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
-    for key in line:
-        if any(word in key.lower() for word in _SECRET_WORDS):
-            line[key] = "(struck out)"
+    for key, value in line.items():
+        line[key] = _struck(key, value, _DEEPEST)
     return line
+
+
+def _struck(key: str, value: Any, depth: int) -> Any:
+    """Give the value without what has a secret's name; what lies too deep to look is left out."""
+    if any(word in key.lower() for word in _SECRET_WORDS):
+        return "(struck out)"
+    if isinstance(value, Mapping):
+        return {k: _struck(str(k), v, depth - 1) for k, v in value.items()} if depth else "(too deep)"
+    if isinstance(value, list | tuple) and not key.startswith("exc_"):
+        return [_struck("", item, depth - 1) for item in value] if depth else "(too deep)"
+    return value

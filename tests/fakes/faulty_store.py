@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from typing import Any
 
 from orchestrator.adapters.memory_store import MemorySessionStore
 from orchestrator.core.errors import StoreError
@@ -30,13 +31,13 @@ class FaultyStore(MemorySessionStore):
 
     fail_commits: frozenset[int] = frozenset()
 
-    async def commit(self, change: Change) -> tuple[CommandRow, ...]:
+    async def commit(self, change: Change, **how: Any) -> tuple[CommandRow, ...]:
         """Commit, unless told otherwise."""
         self.commits += 1
         if self.commits in self.fail_commits:
             raise StoreError(f"commit {self.commits} was refused")
         self._check()
-        rows = await super().commit(change)
+        rows = await super().commit(change, **how)
         if self.done_but_failed:
             self.done_but_failed = False
             raise StoreError("the answer to a commit was lost")
