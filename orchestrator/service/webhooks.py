@@ -46,10 +46,10 @@ class Webhooks:
         session = self._sessions.live.of_room(notice.room_name)
         if session is None:
             return None
+        if session.room_sid is None and notice.session_id != session.id:
+            return None  # our room is not known yet: by its name alone it may be a stranger's
         # A room of this name in another life, or of a stranger, says nothing about this session.
-        if session.room_sid is not None and session.room_sid != notice.room_sid:
-            return None
-        if notice.session_id and notice.session_id != session.id:
+        if session.room_sid not in (None, notice.room_sid) or notice.session_id not in ("", session.id):
             return None
         return session
 
