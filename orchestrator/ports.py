@@ -105,8 +105,12 @@ class SessionStore(Protocol):
     def now(self) -> datetime:
         """Give the store's time, by which leases and deadlines are judged."""
 
-    async def commit(self, change: Change) -> tuple[CommandRow, ...]:
+    async def commit(self, change: Change, *, is_patient: bool = False) -> tuple[CommandRow, ...]:
         """Write a change in one atomic operation.
+
+        Args:
+            change: what to write.
+            is_patient: nobody waits for it: it may rest a few milliseconds to share another's fsync.
 
         Returns:
             The rows of ``change.commands``, in their order, claimed by this instance.

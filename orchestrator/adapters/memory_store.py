@@ -73,7 +73,7 @@ class MemorySessionStore:
         """Give the clock's time."""
         return self._clock.now()
 
-    async def commit(self, change: Change) -> tuple[CommandRow, ...]:
+    async def commit(self, change: Change, *, is_patient: bool = False) -> tuple[CommandRow, ...]:
         """Write a change in one atomic operation."""
         session = change.session
         record = encode_session(session)

@@ -16,6 +16,7 @@ _T = TypeVar("_T")
 _C = TypeVar("_C")
 
 MAX_QUEUED: Final = 8192  # jobs; one more is refused at once
+PATIENCE_S: Final = 0.002  # how long work that nobody waits for rests, to share another's fsync
 MAX_GROUP: Final = 512  # jobs in one group; bounds how long a transaction gets
 
 log = structlog.get_logger(__name__)
@@ -66,7 +67,9 @@ class Lane(Generic[_C]):
     ) -> None:
         self._run_group = run_group
         self._timeout_s = timeout_s
-        self._queue: queue.SimpleQueue[Job[_C] | None] = queue.SimpleQueue()
+        self._queue: queue.SimpleQueue[list[Job[_C]] | None] = queue.SimpleQueue()
+        self._resting: list[Job[_C]] = []  # not handed over yet, on the loop's side
+        self._rest: asyncio.TimerHandle | None = None
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
         self._loop: asyncio.AbstractEventLoop | None = None
         self._is_closed = False
@@ -80,12 +83,13 @@ class Lane(Generic[_C]):
         """Take nothing new, finish what was submitted, end the thread."""
         if not self._is_closed:
             self._is_closed = True
+            self._submit()
             self._queue.put(None)
         if self._loop is not None:
             await asyncio.to_thread(self._thread.join)
 
-    async def call(self, work: Callable[[_C], _T]) -> _T:
-        """Have ``work`` carried out in the thread.
+    async def call(self, work: Callable[[_C], _T], *, is_patient: bool = False) -> _T:
+        """Have ``work`` carried out in the thread; patient work rests up to `PATIENCE_S` for company.
 
         Raises:
             StoreError: the store is closed, has too much to do, or did not answer in time.
@@ -97,11 +101,24 @@ class Lane(Generic[_C]):
             raise StoreError(f"the store has {MAX_QUEUED} calls waiting; try again later")
         future: asyncio.Future[Any] = loop.create_future()
         timer = loop.call_later(self._timeout_s, self._expire, future)
-        self._queue.put(Job(work, future))
+        self._resting.append(Job(work, future))
+        if not is_patient:
+            self._submit()
+        elif self._rest is None:
+            self._rest = loop.call_later(PATIENCE_S, self._submit)
         try:
             return cast(_T, await future)
         finally:
             timer.cancel()
+
+    def _submit(self) -> None:
+        """Hand over what rests, in order; one wake-up of the thread for all of it."""
+        if self._rest is not None:
+            self._rest.cancel()
+            self._rest = None
+        if self._resting:
+            self._queue.put(self._resting)
+            self._resting = []
 
     def _expire(self, future: asyncio.Future[Any]) -> None:
         if not future.done():
@@ -113,16 +130,16 @@ class Lane(Generic[_C]):
             first = self._queue.get()
             if first is None:
                 return
-            group = [first]
+            group = first
             while len(group) < MAX_GROUP:
                 try:
-                    job = self._queue.get_nowait()
+                    more = self._queue.get_nowait()
                 except queue.Empty:
                     break
-                if job is None:
+                if more is None:
                     is_open = False
                     break
-                group.append(job)
+                group += more
             wanted = [job for job in group if not job.is_abandoned]
             if wanted:
                 self._carry_out(wanted)

@@ -94,13 +94,14 @@ class SqliteSessionStore:
         """Give the clock's time."""
         return self._clock.now()
 
-    async def commit(self, change: Change) -> tuple[CommandRow, ...]:
+    async def commit(self, change: Change, *, is_patient: bool = False) -> tuple[CommandRow, ...]:
         """Write a change in one atomic operation."""
         written = rows.prepare_change(change)
         return await self._writer.call(
             lambda database: rows.commit_change(
                 database, written, owner=self._instance_id, now=self._ticks(), lease=self._lease
-            )
+            ),
+            is_patient=is_patient,
         )
 
     async def load(self, session_id: SessionId) -> Session:

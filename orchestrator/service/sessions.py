@@ -232,7 +232,12 @@ class Sessions:
     # --- the one way ---
 
     async def apply(
-        self, session_id: SessionId, trigger: Trigger, *, finished: tuple[CommandRow, ...] = ()
+        self,
+        session_id: SessionId,
+        trigger: Trigger,
+        *,
+        finished: tuple[CommandRow, ...] = (),
+        is_patient: bool = False,
     ) -> Session:
         """Step a session and commit what follows; commands are handed on after the commit.
 
@@ -240,6 +245,7 @@ class Sessions:
             session_id: which.
             trigger: what happened.
             finished: command rows that this is the result of; removed with the commit.
+            is_patient: nobody waits for it; see `SessionStore.commit`.
 
         Returns:
             The record after it (the same when nothing followed).
@@ -261,7 +267,7 @@ class Sessions:
                     finished=finished,
                 )
                 try:
-                    rows = await self._store.commit(change)
+                    rows = await self._store.commit(change, is_patient=is_patient)
                 except VersionConflictError:
                     self.live.forget(session_id)
                     continue
@@ -330,6 +336,7 @@ class Sessions:
             return await self._room_or_end(decision.session, row, None)
         calling = asyncio.ensure_future(self._rooms.create_room(opening.room_name, opening.session_id))
         try:
+            await asyncio.sleep(0)  # the request goes out first: the store's thread then has the processor
             (row,) = await self._store.commit(change)
         except BaseException:
             # Nothing is durable: a room that comes all the same is a ghost and swept by the reconciler.
@@ -356,7 +363,7 @@ class Sessions:
 
     async def _finish_creation(self, session_id: SessionId, trigger: RoomCreated, row: CommandRow) -> None:
         try:
-            await self.apply(session_id, trigger, finished=(row,))
+            await self.apply(session_id, trigger, finished=(row,), is_patient=True)
         except (StoreError, FencedError) as error:
             # The row is still there: its lease lapses and the room is "created" again, to the same effect.
             log.warning("creation_result_not_committed", session_id=session_id, error=str(error))

@@ -60,7 +60,7 @@ async def test_one_that_is_not_persisted_is_a_5xx_so_that_it_comes_again(
     session = await world.store.load(SessionId(created["session_id"]))
     world.verifier.notice = joined(created["room_name"], str(session.room_sid))
 
-    async def fail(change: object) -> Any:
+    async def fail(change: object, **how: object) -> Any:
         raise StoreError("down")
 
     monkeypatch.setattr(world.store, "commit", fail)
