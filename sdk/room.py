@@ -80,6 +80,8 @@ class LiveKitRoom:
                 raise RoomJoinError(f"an earlier join is still under way after {timeout_s:g} s")
         self._left_because = None
         self._is_ours = False
+        # The SDK keeps those of the last connection, and panics when one of them is there again.
+        self._room._remote_participants.clear()
         # LiveKit tries the signal connection four times, each with its own timeout
         options = rtc.RoomOptions(connect_timeout=timeout_s / 4)
         joining = asyncio.create_task(self._room.connect(grant.livekit_url, grant.access_token, options))
