@@ -11,6 +11,7 @@ from typing import Final
 import structlog
 
 from orchestrator.core.errors import OrchestratorError
+from orchestrator.core.ids import WorkerId
 from orchestrator.ports import Clock, WorkerCaller
 from orchestrator.service.dispatch import Dispatch
 from orchestrator.service.registry import MISSED_LIMIT, Registry, Worker
@@ -41,19 +42,37 @@ class Liveness:
         self._heartbeat_interval_s = heartbeat_interval_s
         self._registration_timeout_s = registration_timeout_s
         self._retry_interval_s = retry_interval_s
+        self._checking: dict[WorkerId, asyncio.Task[None]] = {}
 
     async def run(self) -> None:
-        """Look at every worker once a heartbeat interval, for ever."""
+        """Look at every worker once a heartbeat interval, for ever; one that hangs delays no other."""
         forgot_at = self._clock.monotonic()
-        while True:
-            await asyncio.sleep(self._heartbeat_interval_s)
-            try:
-                await asyncio.gather(*(self.check(worker) for worker in self._registry.all()))
-                if self._clock.monotonic() - forgot_at > _FORGET_S:
-                    forgot_at = self._clock.monotonic()
-                    await self._registry.forget_old()
-            except OrchestratorError as error:
-                log.warning("liveness_pass_failed", error=str(error))
+        try:
+            while True:
+                await asyncio.sleep(self._heartbeat_interval_s)
+                for worker in self._registry.all():
+                    self._begin(worker)
+                try:
+                    if self._clock.monotonic() - forgot_at > _FORGET_S:
+                        forgot_at = self._clock.monotonic()
+                        await self._registry.forget_old()
+                except OrchestratorError as error:
+                    log.warning("workers_not_forgotten", error=str(error))
+        finally:
+            for task in self._checking.values():
+                task.cancel()
+
+    def _begin(self, worker: Worker) -> None:
+        worker_id = worker.registration.worker_id
+        if worker_id not in self._checking:
+            task = self._checking[worker_id] = asyncio.ensure_future(self._check_quietly(worker))
+            task.add_done_callback(lambda _: self._checking.pop(worker_id, None))
+
+    async def _check_quietly(self, worker: Worker) -> None:
+        try:
+            await self.check(worker)
+        except OrchestratorError as error:  # what is undone is done at the next look
+            log.warning("liveness_check_failed", worker_id=worker.registration.worker_id, error=str(error))
 
     async def check(self, worker: Worker) -> None:
         """Look at one worker: heard lately, else probed (push) or counted as missed."""
@@ -61,7 +80,7 @@ class Liveness:
         if silent_s < self._heartbeat_interval_s:
             return
         if not worker.is_push:
-            if worker.line is not None:
+            if worker.line is not None or worker.missed >= MISSED_LIMIT:
                 await self._missed(worker, silent_s)
             return
         is_given_up = silent_s > self._registration_timeout_s
@@ -70,7 +89,10 @@ class Liveness:
         worker.probed_at = self._clock.monotonic()
         endpoint = worker.registration.endpoint
         assert endpoint is not None
-        if await self._caller.is_healthy(endpoint):
+        is_healthy = await self._caller.is_healthy(endpoint)
+        if self._registry.find(worker.registration.worker_id) is not worker:
+            return  # it registered again meanwhile: this said nothing about the new address
+        if is_healthy:
             self.heard(worker)
         else:
             await self._missed(worker, silent_s)
@@ -82,14 +104,20 @@ class Liveness:
             self._dispatch.wake(worker.registration.service_id)
 
     async def _missed(self, worker: Worker, silent_s: float) -> None:
+        """Count; from the third on see that it is said to be gone and holds no job, until both are done."""
         worker.missed += 1
-        if worker.missed < MISSED_LIMIT or worker.is_dead:
+        if worker.missed < MISSED_LIMIT:
             return
-        worker.is_dead = True
-        worker_id = worker.registration.worker_id
         reason = f"not heard for {silent_s:.0f} s"
-        await self._registry.unavailable(worker, reason)
         if worker.line is not None:
             worker.line.close("no heartbeat")
             worker.line = None
-        await self._dispatch.lose_jobs(worker_id, f"the worker was {reason}")
+        if not worker.is_dead:
+            worker.is_dead = True
+            try:
+                await self._registry.unavailable(worker, reason)
+            except OrchestratorError:
+                worker.is_dead = False  # said again at the next look
+                raise
+        if worker.jobs:
+            await self._dispatch.lose_jobs(worker.registration.worker_id, f"the worker was {reason}")

@@ -83,10 +83,12 @@ class Registry:
 
     async def open(self) -> None:
         """Take over the registrations of earlier starts; they are probed before they are believed dead."""
+        now = self._clock.monotonic()
         for registration in await self._store.workers():
-            self._workers[registration.worker_id] = Worker(
-                registration=registration, heard_at=self._clock.monotonic()
-            )
+            # A pull worker is away until it connects: its day of grace does not begin anew at each start.
+            away = self._store.now() - registration.seen_at if registration.endpoint is None else timedelta()
+            worker = Worker(registration=registration, heard_at=now - max(0.0, away.total_seconds()))
+            self._workers[registration.worker_id] = worker
 
     async def register(self, registration: Registration, line: Line | None = None) -> Worker:
         """Insert or replace a registration; durable when this returns."""
@@ -99,6 +101,7 @@ class Registry:
                 service_id=registration.service_id, worker_id=registration.worker_id
             )
             await self._store.save_worker(registration, (event,))
+            old = self._workers.get(registration.worker_id)  # another connection may have been faster
         worker = Worker(registration=registration, line=line, heard_at=self._clock.monotonic())
         if old is not None:
             worker.jobs = old.jobs
@@ -193,7 +196,9 @@ class Registry:
         return was_dead
 
     async def unavailable(self, worker: Worker, reason: str) -> None:
-        """Say that a worker is gone for now."""
+        """Say that a worker is gone for now; one that registered again or was forgotten is not."""
+        if self._workers.get(worker.registration.worker_id) is not worker:
+            return
         registration = replace(worker.registration, seen_at=self._store.now())
         event = MicroserviceUnavailable(
             service_id=registration.service_id, worker_id=registration.worker_id, reason=reason
