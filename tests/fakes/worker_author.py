@@ -73,5 +73,5 @@ def harness(author: WorkerHandler, **settings: Any) -> WorkerHarness:
 async def until(is_true: Callable[[], bool], *, within_s: float = 5.0) -> None:
     """Poll until something that happens elsewhere is there."""
     async with asyncio.timeout(within_s):
-        while not is_true():  # noqa: ASYNC110 - what it waits for happens in another thread
+        while not is_true():
             await asyncio.sleep(0.01)

@@ -39,9 +39,7 @@ async def room(livekit_server: SharedLiveKit) -> AsyncIterator[MediaRoom]:
         await rooms.room.delete_room(api.DeleteRoomRequest(room=made.name))
 
 
-async def test_a_refused_token_is_not_repeated(
-    room: MediaRoom, caplog: pytest.LogCaptureFixture
-) -> None:
+async def test_a_refused_token_is_not_repeated(room: MediaRoom, caplog: pytest.LogCaptureFixture) -> None:
     token = room.token("alice", secret="x" * 40)
     with pytest.raises(ParticipantError) as caught:
         async with join(room.server.url, token):
