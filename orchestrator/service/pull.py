@@ -47,6 +47,7 @@ log = structlog.get_logger(__name__)
 
 COME_BACK_S: Final = 1.0  # a closed socket has so long to be back before its jobs are offered to others
 COME_BACK_AT_START_S: Final = 6.0  # after an orchestrator's start everybody has to connect again
+TRY_AGAIN_S: Final = 1.0  # after the store refused to take jobs back
 HELLO_S: Final = 10.0
 _RECORDING_STATES: Final = frozenset(status.value for status in RecordingStatus)
 
@@ -65,6 +66,9 @@ class PullWorkers:
         clock: Clock,
         instance: str,
         heartbeat_interval_s: float,
+        come_back_s: float = COME_BACK_S,
+        come_back_at_start_s: float = COME_BACK_AT_START_S,
+        try_again_s: float = TRY_AGAIN_S,
     ) -> None:
         self._sessions = sessions
         self._registry = registry
@@ -74,6 +78,9 @@ class PullWorkers:
         self._clock = clock
         self._instance = instance
         self._heartbeat_interval_s = heartbeat_interval_s
+        self._come_back_s = come_back_s
+        self._come_back_at_start_s = come_back_at_start_s
+        self._try_again_s = try_again_s
         self._started_at = clock.monotonic()
 
     async def welcome(self, line: Line, hello: Hello) -> Worker:
@@ -129,9 +136,9 @@ class PullWorkers:
         match frame:
             case Ping():
                 worker.load = frame.load
-                if worker.is_draining and not frame.draining:
+                was_draining, worker.is_draining = worker.is_draining, frame.draining
+                if was_draining and not frame.draining:
                     self._dispatch.wake(worker.registration.service_id)
-                worker.is_draining = frame.draining
                 line.send(Pong(position=self._feed.position))
             case Accept() | Refuse() | Report() | RecordingReport() | TokenWanted():
                 held = self._dispatch.holds(worker.registration.worker_id, frame.job_id, frame.attempt)
@@ -146,28 +153,42 @@ class PullWorkers:
 
     async def closed(self, worker: Worker, line: Line) -> None:
         """The socket is gone: wait for it to come back, then offer its jobs to others."""
-        if worker.line is not line:
+        worker_id = worker.registration.worker_id
+        if worker.line is not line or self._registry.find(worker_id) is not worker:
             return  # it has connected again already
         worker.line = None
-        worker_id = worker.registration.worker_id
         since_start = self._clock.monotonic() - self._started_at
-        await asyncio.sleep(max(COME_BACK_S, COME_BACK_AT_START_S - since_start))
-        now = self._registry.find(worker_id)
-        if now is None or now.line is not None:
-            return
-        await self._registry.unavailable(now, "connection closed")
-        await self._dispatch.lose_jobs(worker_id, "the worker's connection closed")
+        await asyncio.sleep(max(self._come_back_s, self._come_back_at_start_s - since_start))
+        is_said = False
+        while self._registry.find(worker_id) is worker:
+            try:
+                if not is_said:
+                    await self._registry.unavailable(worker, "connection closed")
+                    is_said = True
+                await self._dispatch.lose_jobs(worker_id, "the worker's connection closed")
+            except OrchestratorError as error:
+                log.warning("jobs_not_taken_back", worker_id=worker_id, error=str(error))
+                await asyncio.sleep(self._try_again_s)
+            else:
+                return
 
     async def after_start(self) -> None:
         """Give pull workers of the time before this start their chance, then offer their jobs to others."""
-        await asyncio.sleep(COME_BACK_AT_START_S)
+        await asyncio.sleep(self._come_back_at_start_s)
+        while True:
+            try:
+                await self._take_back()
+            except OrchestratorError as error:
+                log.warning("jobs_not_taken_back", error=str(error))
+                await asyncio.sleep(self._try_again_s)
+            else:
+                return
+
+    async def _take_back(self) -> None:
         for worker in self._registry.all():
             if not worker.is_push and worker.line is None:
                 reason = "the worker did not come back after the orchestrator's start"
-                try:
-                    await self._dispatch.lose_jobs(worker.registration.worker_id, reason)
-                except OrchestratorError as error:
-                    log.warning("jobs_not_taken_back", error=str(error))
+                await self._dispatch.lose_jobs(worker.registration.worker_id, reason)
         for session in self._sessions.live.all():
             for job in session.jobs:  # held by somebody whose registration is gone
                 if job.worker_id is not None and self._registry.find(job.worker_id) is None:

@@ -10,7 +10,6 @@ from aiohttp import ClientSession, ClientWebSocketResponse, WSMsgType
 
 from orchestrator.core.ids import SessionId
 from orchestrator.core.jobs import JobState
-from orchestrator.service import pull
 from orchestrator.web import worker_sockets
 from orchestrator.web.worker_sockets import SocketLine
 from sdk.wire import MAX_FRAME_BYTES, Pong
@@ -109,6 +108,12 @@ async def hold_job(world: World, client: ClientSession) -> tuple[ClientWebSocket
     return socket, session_id
 
 
+def make_impatient(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Give a closed socket less time to come back."""
+    for grace in ("_come_back_s", "_come_back_at_start_s"):
+        monkeypatch.setattr(world.orchestrator.pull, grace, 0.01)
+
+
 async def state_of(world: World, session_id: SessionId) -> JobState:
     return (await world.store.load(session_id)).jobs[0].state
 
@@ -116,8 +121,7 @@ async def state_of(world: World, session_id: SessionId) -> JobState:
 async def test_the_jobs_of_a_closed_socket_are_offered_to_others(
     world: World, client: ClientSession, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(pull, "COME_BACK_S", 0.01)
-    monkeypatch.setattr(pull, "COME_BACK_AT_START_S", 0.01)
+    make_impatient(world, monkeypatch)
     socket, session_id = await hold_job(world, client)
     await socket.close()
     live = world.sessions.live
@@ -127,8 +131,7 @@ async def test_the_jobs_of_a_closed_socket_are_offered_to_others(
 async def test_while_the_orchestrator_stops_workers_keep_their_jobs(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(pull, "COME_BACK_S", 0.01)
-    monkeypatch.setattr(pull, "COME_BACK_AT_START_S", 0.01)
+    make_impatient(world, monkeypatch)
     async with world.running() as client:
         socket, session_id = await hold_job(world, client)
         closed = asyncio.ensure_future(until_closed(socket))
