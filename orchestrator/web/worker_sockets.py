@@ -7,6 +7,8 @@ Source: contracts §7.
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
+from functools import partial
 from typing import Final
 
 import msgspec
@@ -23,14 +25,21 @@ log = structlog.get_logger(__name__)
 
 _QUEUE: Final = 256  # frames waiting for a slow worker; more cuts it
 _SEND_S: Final = 5.0
+_CLOSE_S: Final = 2.0  # for the worker's answer to our close
 _UNREADABLE: Final = (msgspec.DecodeError, RecursionError)  # a mistyped field and too deep a nesting too
 
 
 class SocketLine:
-    """The way out to one worker. `send` never waits: a full queue closes the line."""
+    """The way out to one worker. `send` never waits: a full queue closes the line.
 
-    def __init__(self, socket: web.WebSocketResponse) -> None:
+    Args:
+        socket: where frames go.
+        abort: drops the connection with all that is still to be sent; for one that does not read.
+    """
+
+    def __init__(self, socket: web.WebSocketResponse, abort: Callable[[], None]) -> None:
         self._socket = socket
+        self._abort = abort
         self._frames: asyncio.Queue[OrchestratorFrame | None] = asyncio.Queue(_QUEUE)
         self._reason = ""
 
@@ -42,6 +51,7 @@ class SocketLine:
             self._frames.put_nowait(frame)
         except asyncio.QueueFull:
             self.close("it does not read its frames")
+            self._abort()
 
     def close(self, reason: str) -> None:
         """End the connection; frames that still wait are dropped."""
@@ -52,14 +62,15 @@ class SocketLine:
             self._frames.put_nowait(None)
 
     async def write(self) -> None:
-        """Send what is put on the line until it is closed; a send that takes too long closes it."""
-        while (frame := await self._frames.get()) is not None:
-            try:
+        """Send what is put on the line until it is closed; a send that takes too long cuts it."""
+        try:
+            while (frame := await self._frames.get()) is not None:
                 await asyncio.wait_for(self._socket.send_str(encode_frame(frame)), _SEND_S)
-            except (TimeoutError, ConnectionError) as error:
-                self._reason = self._reason or type(error).__name__
-                break
-        await self._socket.close(code=WSCloseCode.GOING_AWAY, message=self._reason.encode()[:100])
+            closing = self._socket.close(code=WSCloseCode.GOING_AWAY, message=self._reason.encode()[:100])
+            await asyncio.wait_for(closing, _CLOSE_S)
+        except (TimeoutError, ConnectionError) as error:
+            self._reason = self._reason or type(error).__name__
+            self._abort()
 
 
 class WorkerSockets:
@@ -73,20 +84,24 @@ class WorkerSockets:
 
     async def connect(self, request: web.Request) -> web.WebSocketResponse:
         """Speak with one worker until either side ends it."""
-        socket = web.WebSocketResponse(max_msg_size=MAX_FRAME_BYTES, heartbeat=20.0, compress=False)
+        # aiohttp refuses a frame that is as large as its limit, the protocol only a larger one.
+        socket = web.WebSocketResponse(
+            max_msg_size=MAX_FRAME_BYTES + 1, heartbeat=20.0, compress=False, timeout=_CLOSE_S
+        )
         await socket.prepare(request)
-        hello = await self._hello(socket)
-        if hello is None:
-            return socket
-        line = SocketLine(socket)
-        self._lines.add(line)
+        line = SocketLine(socket, partial(_abort, request))
+        self._lines.add(line)  # before the hello, so that a stop ends this socket too
         writing = asyncio.ensure_future(line.write())
+        hello: Hello | None = None
         worker: Worker | None = None
         try:
-            worker = await self._workers.welcome(line, hello)
-            await self._read(socket, worker, line)
+            hello = await self._hello(socket)
+            if hello is not None:
+                worker = await self._workers.welcome(line, hello)
+                await self._read(socket, worker, line)
         except OrchestratorError as error:
-            log.warning("worker_connection_failed", worker_id=hello.worker_id, error=str(error))
+            worker_id = hello.worker_id if hello is not None else ""
+            log.warning("worker_connection_failed", worker_id=worker_id, error=str(error))
         finally:
             line.close("the connection ended")
             self._lines.discard(line)
@@ -149,6 +164,11 @@ class WorkerSockets:
             await self._workers.closed(worker, line)
         except OrchestratorError as error:
             log.warning("jobs_not_taken_back", worker_id=worker.registration.worker_id, error=str(error))
+
+
+def _abort(request: web.Request) -> None:
+    if request.transport is not None:
+        request.transport.abort()
 
 
 def _hello_problem(hello: Hello) -> str | None:

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from typing import Any
 
 import pytest
 from aiohttp import ClientSession, ClientWebSocketResponse, WSMsgType
 
-from orchestrator.core.ids import SessionId
+from orchestrator.core.ids import SessionId, WorkerId
 from orchestrator.core.jobs import JobState
 from orchestrator.web import worker_sockets
 from orchestrator.web.worker_sockets import SocketLine
-from sdk.wire import MAX_FRAME_BYTES, Pong
+from sdk.wire import MAX_FRAME_BYTES, Offer, Pong
 from tests.orchestrator.web.world import World, until
 
 CONNECT = "/api/v1/workers/connect"
@@ -132,10 +133,18 @@ async def test_while_the_orchestrator_stops_workers_keep_their_jobs(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     make_impatient(world, monkeypatch)
-    async with world.running() as client:
-        socket, session_id = await hold_job(world, client)
-        closed = asyncio.ensure_future(until_closed(socket))
-    await closed
+    async with ClientSession() as outlasting:
+        async with world.running():
+            async with ClientSession(world.url) as client:
+                session_id = SessionId((await world.create(client, required_services=["asr"]))["session_id"])
+            socket = await outlasting.ws_connect(world.url + CONNECT)
+            await socket.send_json(HELLO)
+            assert (await socket.receive_json(timeout=5))["t"] == "welcome"
+            offer = await socket.receive_json(timeout=5)
+            await socket.send_json({"t": "accept", "job_id": offer["job_id"], "attempt": 1})
+            assert (await socket.receive_json(timeout=5))["t"] == "assign"
+            closed = asyncio.ensure_future(until_closed(socket))
+        assert (await asyncio.wait_for(closed, 1))[0] == 1001
     await asyncio.sleep(0.05)  # longer than a closed socket has to come back
     assert await state_of(world, session_id) is JobState.ACCEPTED
 
@@ -145,6 +154,10 @@ class StuckSocket:
 
     def __init__(self) -> None:
         self.closed: list[Any] = []
+        self.aborted = False
+
+    def abort(self) -> None:
+        self.aborted = True
 
     async def send_str(self, text: str) -> None:
         await asyncio.Event().wait()
@@ -155,17 +168,73 @@ class StuckSocket:
 
 async def test_a_worker_that_does_not_read_is_cut_by_the_bound_of_its_line() -> None:
     socket = StuckSocket()
-    line = SocketLine(socket)  # type: ignore[arg-type]
+    line = SocketLine(socket, socket.abort)  # type: ignore[arg-type]
     for _ in range(300):
         line.send(Pong())
     await asyncio.wait_for(line.write(), 5)
+    assert socket.aborted
     assert socket.closed == [(1001, b"it does not read its frames")]
 
 
 async def test_a_send_that_takes_too_long_cuts_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(worker_sockets, "_SEND_S", 0.02)
     socket = StuckSocket()
-    line = SocketLine(socket)  # type: ignore[arg-type]
+    line = SocketLine(socket, socket.abort)  # type: ignore[arg-type]
     line.send(Pong())
     await asyncio.wait_for(line.write(), 5)
-    assert socket.closed == [(1001, b"TimeoutError")]
+    assert socket.aborted
+    assert socket.closed == [], "the worker would not read that either"
+
+
+async def test_a_frame_of_exactly_the_limit_is_read(client: ClientSession) -> None:
+    socket = await connected(client)
+    empty = '{"t":"ping","padding":""}'
+    await socket.send_str(empty[:-2] + "x" * (MAX_FRAME_BYTES - len(empty)) + '"}')
+    assert (await socket.receive_json(timeout=5))["t"] == "pong"
+    await socket.close()
+
+
+async def test_a_long_reason_is_cut_between_letters(client: ClientSession) -> None:
+    async with client.ws_connect(CONNECT) as socket:
+        await socket.send_json({**HELLO, "service_id": "#" + "\u00e9" * 100})
+        code, reason = await until_closed(socket)
+    assert code == 1008
+    assert "\u00e9" in reason
+
+
+async def test_at_the_end_sockets_without_a_hello_are_closed_too(world: World) -> None:
+    async with ClientSession() as outlasting:
+        async with world.running():
+            socket = await outlasting.ws_connect(world.url + CONNECT)
+            closed = asyncio.ensure_future(until_closed(socket))
+            await asyncio.sleep(0.05)
+            began = asyncio.get_running_loop().time()
+        assert asyncio.get_running_loop().time() - began < 2
+        assert await asyncio.wait_for(closed, 1) == (1001, "the orchestrator is going away")
+
+
+async def test_a_worker_that_speaks_but_does_not_read_is_cut(world: World, client: ClientSession) -> None:
+    reader, writer = await asyncio.open_connection("127.0.0.1", int(world.url.rpartition(":")[2]), limit=1)
+    writer.write(
+        f"GET {CONNECT} HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+        "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n".encode()
+    )
+    writer.write(_masked(json.dumps(HELLO)))
+    await until(lambda: world.registry.find(WorkerId("w1")) is not None)
+    worker = world.registry.get(WorkerId("w1"))
+    for _ in range(400):  # what it never reads fills its socket, then its line
+        if worker.line is None:
+            break
+        for _ in range(20):
+            worker.line.send(
+                Offer(job_id="x" * 20_000, attempt=1, session_id="s", service_id="asr", room_name="r")
+            )
+        await asyncio.sleep(0.005)
+    await until(lambda: worker.line is None, 2)
+    writer.close()
+    del reader
+
+
+def _masked(text: str) -> bytes:
+    """Write a text frame as a client does; a mask of zeros changes nothing."""
+    return bytes([0x81, 0x80 | len(text)]) + bytes(4) + text.encode()
