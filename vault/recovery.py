@@ -8,14 +8,18 @@ Source: docs/RECORDING.md §11.
 
 from __future__ import annotations
 
+from typing import Final
+
 from vault.attempts import AttemptChecker, VerifiedAttempt
 from vault.core.ids import RecordingId, VerifyKey
-from vault.core.layout import ChunkFile, parse_name
+from vault.core.layout import CheckpointFile, ChunkFile, parse_name
 from vault.core.manifest import AttemptClose
 from vault.core.merkle import root_hash
-from vault.errors import IntegrityError
+from vault.errors import FileMissingError, IntegrityError
 from vault.listing import AttemptListing, read_listing
 from vault.ports import RecordingFiles
+
+_LOOKS: Final = 5  # a checkpoint is written at most every half second; a look takes far less
 
 
 def recover_attempt(
@@ -45,7 +49,31 @@ def recover_attempt(
 def check_attempt(
     files: RecordingFiles, public_key: VerifyKey, *, recording_id: RecordingId, attempt: int
 ) -> VerifiedAttempt:
-    """Verify an attempt as `recover_attempt` does, and give all that is good of it."""
+    """Verify an attempt as `recover_attempt` does, and give all that is good of it.
+
+    Its recorder may be alive all the same, and a newer checkpoint replaces an older one: when a listed
+    checkpoint is gone, the attempt is listed and looked at again.
+    """
+    for _ in range(_LOOKS - 1):
+        verified, problems = _look(files, public_key, recording_id=recording_id, attempt=attempt)
+        is_moving = any(
+            isinstance(parse_name(name), CheckpointFile) and isinstance(error, FileMissingError)
+            for name, error in problems
+        )
+        if not is_moving:
+            break
+    else:
+        verified, problems = _look(files, public_key, recording_id=recording_id, attempt=attempt)
+    for name, error in problems:
+        place = parse_name(name)
+        if not isinstance(place, ChunkFile) or place.leaf < verified.acknowledged_size:
+            raise IntegrityError(f"{name}: {error}") from error
+    return verified
+
+
+def _look(
+    files: RecordingFiles, public_key: VerifyKey, *, recording_id: RecordingId, attempt: int
+) -> tuple[VerifiedAttempt, list[tuple[str, Exception]]]:
     problems: list[tuple[str, Exception]] = []
     verified = AttemptChecker(
         files=files,
@@ -54,8 +82,4 @@ def check_attempt(
         public_key=public_key,
         blame=lambda name, error: problems.append((name, error)),
     ).check()
-    for name, error in problems:
-        place = parse_name(name)
-        if not isinstance(place, ChunkFile) or place.leaf < verified.acknowledged_size:
-            raise IntegrityError(f"{name}: {error}") from error
-    return verified
+    return verified, problems

@@ -22,7 +22,8 @@ def configure(level: str) -> None:
     ]
     is_console = sys.stderr.isatty()
     ending: list[structlog.typing.Processor] = (
-        [structlog.dev.ConsoleRenderer()]
+        # Plain: the pretty tracebacks show local variables, and those are tokens and keys.
+        [structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)]
         if is_console
         else [structlog.processors.format_exc_info, structlog.processors.JSONRenderer()]
     )

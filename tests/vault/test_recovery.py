@@ -8,6 +8,7 @@ from tests.fakes.chunk_stores import MemoryChunkStore, MemoryRecording
 from tests.fakes.recordings import RECORDING, make_key_ring, open_writer, put_second, write_seconds
 from vault.core.manifest import AttemptClose
 from vault.errors import IntegrityError
+from vault.ports import StoredFile
 from vault.recovery import check_attempt, recover_attempt
 
 RING = make_key_ring()
@@ -73,3 +74,29 @@ def test_another_key_recovers_nothing(stored: dict[str, bytes]) -> None:
 def test_the_run_is_given_chunk_by_chunk(stored: dict[str, bytes]) -> None:
     verified = check_attempt(MemoryRecording(stored), RING.public_key, recording_id=RECORDING, attempt=1)
     assert [chunk.header.leaf for chunk in verified.chunks] == list(range(8))
+
+
+def test_a_checkpoint_that_is_replaced_between_listing_and_reading_is_no_fault() -> None:
+    store = MemoryChunkStore()
+    writer = open_writer(store, RING)
+    write_seconds(writer, seconds=2)
+    writer.checkpoint()
+    stored = store.recordings[RECORDING]
+
+    class Moving(MemoryRecording):
+        """Its recorder goes on once, right after it was listed."""
+
+        has_moved = False
+
+        def list_files(self) -> list[StoredFile]:
+            listed = super().list_files()
+            if not self.has_moved:
+                self.has_moved = True
+                put_second(writer, 1, 2)
+                put_second(writer, 2, 2)
+                writer.checkpoint()
+                stored.pop("1/checkpoint-0000000006", None)
+            return listed
+
+    close = recover_attempt(Moving(stored), RING.public_key, recording_id=RECORDING, attempt=1)
+    assert close.size == 8
