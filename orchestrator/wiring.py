@@ -33,11 +33,12 @@ from orchestrator.service.dispatch import Dispatch
 from orchestrator.service.feed import Feed
 from orchestrator.service.live import LiveSessions
 from orchestrator.service.liveness import Liveness
+from orchestrator.service.new_session import SessionPolicy
 from orchestrator.service.pull import PullWorkers
 from orchestrator.service.push import PushWorkers
 from orchestrator.service.reconcile import Reconciler
 from orchestrator.service.registry import Registry
-from orchestrator.service.sessions import SessionPolicy, Sessions
+from orchestrator.service.sessions import Sessions
 from orchestrator.service.webhooks import Webhooks
 from orchestrator.settings import Settings
 from orchestrator.web.app import build_app

@@ -163,6 +163,22 @@ def step(session: Session, trigger: Trigger, now: datetime) -> Decision:
     return draft.decide()
 
 
+def and_then(decision: Decision, trigger: Trigger, now: datetime) -> Decision:
+    """Let something more happen in the same commit.
+
+    Raises:
+        StaleAttemptError, IllegalTransitionError: as `step` does; ``decision`` stands as it was.
+    """
+    more = step(decision.session, trigger, now)
+    if more.is_empty:
+        return decision
+    return Decision(
+        session=replace(more.session, version=decision.session.version),
+        events=decision.events + more.events,
+        commands=decision.commands + more.commands,
+    )
+
+
 def _room_created(draft: Draft, trigger: RoomCreated) -> None:
     session = draft.session
     if session.room_status is RoomStatus.CREATING:

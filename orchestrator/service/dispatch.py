@@ -37,6 +37,7 @@ from sdk.wire import Assign, Control, JoinRoom, Leave, LeaveRoom, Offer, Recordi
 
 log = structlog.get_logger(__name__)
 
+_LOOK_S: Final = 1.0  # after a push worker said yes and no webhook says that it joined
 _LEAVE_S: Final = 5.0  # what a worker is told it has for leaving
 
 
@@ -63,6 +64,7 @@ class Dispatch:
         self._tasks: set[asyncio.Task[None]] = set()
         self._is_closed = False
         sessions.live.observe(self.observe)
+        sessions.offers = self
 
     # --- offers ---
 
@@ -70,13 +72,15 @@ class Dispatch:
         """Take notice of a commit: count jobs, offer what is pending, use what became free."""
         freed = self._registry.count(before, after)
         for job in after.jobs:
-            if is_offerable(after, job):
-                self._offer(after, job)
+            if job.state is JobState.OFFERED and _attempt(before, job) != job.attempt:
+                self.start(self._send_offer(after, job))
         for service_id in freed:
             self.wake(service_id)
 
     def wake(self, service_id: ServiceId) -> None:
         """Offer the pending jobs of a service: the important first, then the old."""
+        if self._is_closed:
+            return
         waiting = [
             (-job.priority, order, session, job)
             for order, session in enumerate(self._sessions.live.all())
@@ -84,7 +88,11 @@ class Dispatch:
             if job.service_id == service_id and is_offerable(session, job)
         ]
         for _, _, session, job in sorted(waiting, key=lambda item: item[:2]):
-            self._offer(session, job)
+            worker = self._choose(session, job) if job.job_id not in self._offering else None
+            if worker is not None:
+                self._offering.add(job.job_id)
+                worker.jobs[job.job_id] = JobState.OFFERED  # kept, so that the next choice counts it
+                self.start(self._offer_now(session.id, job.job_id, worker))
 
     @property
     def queued(self) -> int:
@@ -104,45 +112,71 @@ class Dispatch:
         if self._tasks:
             await asyncio.wait(set(self._tasks), timeout=2.0)
 
-    def _offer(self, session: Session, job: Job) -> None:
-        if job.job_id in self._offering or self._is_closed:
-            return
+    # --- the planner of every commit (`OfferPlanner`) ---
+
+    def plan(self, session: Session) -> tuple[JobOffered, ...]:
+        """Choose workers for the jobs of a session that can be offered now, and keep their places free."""
+        if self._is_closed:
+            return ()
+        planned = []
+        for job in session.jobs:
+            worker = self._choose(session, job) if is_offerable(session, job) else None
+            if worker is not None:
+                worker.jobs[job.job_id] = JobState.OFFERED  # kept, so that the next choice counts it
+                planned.append(
+                    JobOffered(
+                        job_id=job.job_id,
+                        worker_id=worker.registration.worker_id,
+                        is_push=worker.is_push,
+                    )
+                )
+        return tuple(planned)
+
+    def settle(self, planned: tuple[JobOffered, ...]) -> None:
+        """Give kept places back; those of offers that were committed are counted by `observe`."""
+        for offer in planned:
+            worker = self._registry.find(offer.worker_id)
+            if worker is not None:
+                worker.jobs.pop(offer.job_id, None)
+
+    def _choose(self, session: Session, job: Job) -> Worker | None:
         candidate = choose(self._registry.candidates(job.service_id), refused_by=job.refused_by)
         if candidate is None:
-            return
+            return None
         is_resting = armed_for("retry", job) in session.deadlines
         if is_resting and candidate.worker_id in job.refused_by:
-            return  # its pause ends by a deadline, and then it is asked again
-        worker = self._registry.get(candidate.worker_id)
-        self._offering.add(job.job_id)
-        worker.jobs[job.job_id] = JobState.OFFERED  # reserved, so that the next choice counts it
-        self.start(self._carry_offer(session.id, job, worker))
+            return None  # its pause ends by a deadline, and then it is asked again
+        return self._registry.get(candidate.worker_id)
 
-    async def _carry_offer(self, session_id: SessionId, job: Job, worker: Worker) -> None:
+    async def _offer_now(self, session_id: SessionId, job_id: JobId, worker: Worker) -> None:
+        """Offer a job that waited, in a commit of its own."""
         worker_id = worker.registration.worker_id
+        offer = JobOffered(job_id=job_id, worker_id=worker_id, is_push=worker.is_push)
         try:
-            offered = JobOffered(job_id=job.job_id, worker_id=worker_id, is_push=worker.is_push)
-            session = await self._sessions.apply(session_id, offered)
+            await self._sessions.apply(session_id, offer)
         except (IllegalTransitionError, StaleAttemptError, SessionNotFoundError):
-            worker.jobs.pop(job.job_id, None)
-            return
-        except OrchestratorError:
-            worker.jobs.pop(job.job_id, None)
-            raise
+            pass  # it was offered, or ended, in the meantime
         finally:
-            self._offering.discard(job.job_id)
-        now = session.job(job.job_id)
-        if now is None or now.state is not JobState.OFFERED or now.worker_id != worker_id:
-            return
+            self._offering.discard(job_id)
+            session = self._sessions.live.get(session_id)
+            job = session.job(job_id) if session is not None else None
+            if job is None or job.worker_id != worker_id:
+                worker.jobs.pop(job_id, None)
+
+    async def _send_offer(self, session: Session, job: Job) -> None:
+        """Ask the worker; the attempt is committed."""
+        worker = self._registry.find(job.worker_id)
+        if worker is None:
+            return  # it left in the meantime: the offer's deadline finds another
         if worker.is_push:
-            await self._call(session, now, worker)
+            await self._call(session, job, worker)
         elif worker.line is not None:
             worker.line.send(
                 Offer(
-                    job_id=now.job_id,
-                    attempt=now.attempt,
+                    job_id=job.job_id,
+                    attempt=job.attempt,
                     session_id=session.id,
-                    service_id=now.service_id,
+                    service_id=job.service_id,
                     room_name=session.room_name,
                     metadata=session.metadata,
                     deadline=session.limits.offer_s,
@@ -166,8 +200,10 @@ class Dispatch:
         )
         if outcome.answer == "yes":
             self._registry.heard(worker)
-            await self.tell(session.id, JobAccepted(job_id=job.job_id, attempt=job.attempt))
-            self.start(self._looker.look(session.id))
+            accepted = JobAccepted(job_id=job.job_id, attempt=job.attempt)
+            await self.tell(session.id, accepted, is_patient=True)
+            # LiveKit's webhook usually says first that it has joined.
+            asyncio.get_running_loop().call_later(_LOOK_S, self._look_unless_joined, session.id, job.job_id)
         elif outcome.answer == "no":
             await self.tell(
                 session.id,
@@ -179,6 +215,12 @@ class Dispatch:
                 ),
             )
         # No answer in time is not a failure: presence or the offer's deadline decides.
+
+    def _look_unless_joined(self, session_id: SessionId, job_id: JobId) -> None:
+        session = self._sessions.live.get(session_id)
+        job = session.job(job_id) if session is not None else None
+        if job is not None and job.state is JobState.ACCEPTED:
+            self.start(self._looker.look(session_id))
 
     # --- what workers are told ---
 
@@ -255,10 +297,12 @@ class Dispatch:
             return None
         return (session, job) if job.state in HELD else None
 
-    async def tell(self, session_id: SessionId, trigger: Trigger) -> Session | None:
+    async def tell(
+        self, session_id: SessionId, trigger: Trigger, *, is_patient: bool = False
+    ) -> Session | None:
         """Apply what a worker said or did; None when its attempt is over or the session does not allow it."""
         try:
-            return await self._sessions.apply(session_id, trigger)
+            return await self._sessions.apply(session_id, trigger, is_patient=is_patient)
         except (StaleAttemptError, IllegalTransitionError, SessionNotFoundError) as error:
             log.info("worker_word_refused", session_id=session_id, reason=str(error))
             return None
@@ -271,6 +315,11 @@ class Dispatch:
         task = asyncio.ensure_future(_quietly(work))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+
+
+def _attempt(session: Session | None, job: Job) -> int:
+    before = session.job(job.job_id) if session is not None else None
+    return before.attempt if before is not None else 0
 
 
 def _with_recording(frame: Assign, settings: RecordingTask, session: Session, job: Job) -> Assign:

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Coroutine
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Final, Literal, Protocol
 
 import structlog
 
+from orchestrator.core.draft import Decision
 from orchestrator.core.errors import (
     FencedError,
     IllegalTransitionError,
@@ -24,11 +25,12 @@ from orchestrator.core.errors import (
     VersionConflictError,
 )
 from orchestrator.core.grants import client_grant, operator_grant
-from orchestrator.core.ids import Identity, RecordingId, RoomName, ServiceId, SessionId
-from orchestrator.core.session import Limits, Session
+from orchestrator.core.ids import Identity, ServiceId, SessionId
+from orchestrator.core.session import Session
 from orchestrator.core.states import RoomStatus
-from orchestrator.core.step import Opening, Wanted, open_session, step
+from orchestrator.core.step import Opening, and_then, open_session, step
 from orchestrator.core.triggers import (
+    JobOffered,
     JobReady,
     Participant,
     RoomCreated,
@@ -38,43 +40,12 @@ from orchestrator.core.triggers import (
 )
 from orchestrator.ports import Change, Clock, CommandRow, Room, RoomServer, SessionStore, Token, TokenMint
 from orchestrator.service.live import LiveSessions
+from orchestrator.service.new_session import NewSession, SessionPolicy, opening_of
 
 log = structlog.get_logger(__name__)
 
 _CONFLICTS: Final = 8  # reloads before a session that others keep changing is given up for this time
 _MAY_JOIN: Final = (RoomStatus.CREATING, RoomStatus.WAITING, RoomStatus.READY, RoomStatus.ACTIVE)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ServiceOptions:
-    """How one service of a new session is treated; ``policy`` None takes the session's."""
-
-    required: bool = True
-    policy: Literal["degrade", "strict"] | None = None
-    priority: int = 0
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class NewSession:
-    """What a caller asks for; the edge has checked names and ranges.
-
-    Attributes:
-        required_services: None = every default service that has a worker now, () = none.
-        record: None = as the setting `[recording] auto` says.
-        wait_s: how long the caller waits for Ready; None does not wait.
-    """
-
-    user_identity: str
-    user_name: str = ""
-    room_name: str | None = None
-    metadata: dict[str, str] = field(default_factory=dict)
-    required_services: tuple[str, ...] | None = None
-    services: dict[str, ServiceOptions] = field(default_factory=dict)
-    policy: Literal["degrade", "strict"] = "degrade"
-    record: bool | None = None
-    expires_in_s: float | None = None
-    max_duration_s: float | None = None
-    wait_s: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -93,14 +64,14 @@ class ServiceDirectory(Protocol):
         """Give the services that sessions get by default and that have a worker now."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SessionPolicy:
-    """What the settings say of every session."""
+class OfferPlanner(Protocol):
+    """Who knows which worker a pending job is offered to."""
 
-    livekit_url: str
-    limits: Limits
-    record_auto: bool = False
-    max_duration_s: float | None = None
+    def plan(self, session: Session) -> tuple[JobOffered, ...]:
+        """Choose workers for the jobs of a session that can be offered now, and keep their places free."""
+
+    def settle(self, planned: tuple[JobOffered, ...]) -> None:
+        """The commit is through or was refused: kept places are given back, what was offered is counted."""
 
 
 class Sessions:
@@ -129,6 +100,7 @@ class Sessions:
         self.creating: set[str] = set()  # room names whose intent may not be committed yet
         self.deployment_id = ""
         self.run_commands: Callable[[tuple[CommandRow, ...]], None] = lambda rows: None
+        self.offers: OfferPlanner | None = None
 
     async def open(self) -> None:
         """Take over every open session from the store."""
@@ -164,7 +136,12 @@ class Sessions:
             ServicesTimeoutError: `strict` ended the session while the caller waited.
             StoreError: nothing was acknowledged.
         """
-        opening = self._opening(request)
+        opening = opening_of(
+            request,
+            self._policy,
+            new_id=self._clock.new_id,
+            default_services=self._directory.default_services,
+        )
         name = opening.room_name
         self.creating.add(name)
         try:
@@ -257,9 +234,11 @@ class Sessions:
         async with self.live.lock(session_id):
             for _ in range(_CONFLICTS):
                 session = self.live.get(session_id) or await self._store.load(session_id)
-                decision = step(session, trigger, self._store.now())
+                now = self._store.now()
+                decision = step(session, trigger, now)
                 if decision.is_empty:
                     break
+                decision, planned = self._with_offers(decision, now)
                 change = Change(
                     session=decision.session,
                     events=decision.events,
@@ -271,6 +250,9 @@ class Sessions:
                 except VersionConflictError:
                     self.live.forget(session_id)
                     continue
+                finally:
+                    if self.offers is not None:
+                        self.offers.settle(planned)
                 self._committed(change)
                 if rows:
                     self.run_commands(rows)
@@ -281,50 +263,18 @@ class Sessions:
             await self._store.finish_command(row)
         return session
 
+    def _with_offers(self, decision: Decision, now: datetime) -> tuple[Decision, tuple[JobOffered, ...]]:
+        """Commit offers with what makes them possible: one fsync less for each, and no moment in between."""
+        planned = () if self.offers is None else self.offers.plan(decision.session)
+        for offer in planned:
+            decision = and_then(decision, offer, now)
+        return decision, planned
+
     def _committed(self, change: Change) -> None:
         self.events_committed += len(change.events)
         self.live.put(change.session)
 
     # --- helpers of create ---
-
-    def _opening(self, request: NewSession) -> Opening:
-        session_id = SessionId(self._clock.new_id())
-        limits = self._policy.limits
-        if request.expires_in_s is not None:
-            limits = replace(limits, ttl_s=request.expires_in_s)
-        record = self._policy.record_auto if request.record is None else request.record
-        return Opening(
-            session_id=session_id,
-            room_name=RoomName(request.room_name or f"room-{session_id}"),
-            user_identity=Identity(request.user_identity),
-            user_name=request.user_name,
-            livekit_url=self._policy.livekit_url,
-            metadata=request.metadata,
-            services=self._wanted(request),
-            recording_id=RecordingId(self._clock.new_id()) if record else None,
-            limits=limits,
-            max_duration_s=request.max_duration_s or self._policy.max_duration_s,
-        )
-
-    def _wanted(self, request: NewSession) -> tuple[Wanted, ...]:
-        names: dict[str, None] = dict.fromkeys(
-            self._directory.default_services()
-            if request.required_services is None
-            else request.required_services
-        )
-        names.update(dict.fromkeys(request.services))
-        wanted = []
-        for name in names:
-            options = request.services.get(name, ServiceOptions())
-            wanted.append(
-                Wanted(
-                    service_id=ServiceId(name),
-                    required=options.required,
-                    strict=(options.policy or request.policy) == "strict",
-                    priority=options.priority,
-                )
-            )
-        return tuple(wanted)
 
     async def _open_room(self, opening: Opening, *, is_chosen: bool) -> tuple[Session, CommandRow, Room]:
         """Commit the intent and have the room made: side by side for a name we made, else one by one."""

@@ -8,7 +8,7 @@ from typing import Final
 import msgspec
 
 from orchestrator.core.ids import name_problem
-from orchestrator.service.sessions import NewSession, ServiceOptions
+from orchestrator.service.new_session import NewSession, ServiceOptions
 from orchestrator.web.errors import FieldProblem, FieldsError
 from sdk.wire import RECORDER_SERVICE, CreateSession, TokenRequest
 

@@ -16,7 +16,7 @@ from orchestrator.core.session import Session
 from orchestrator.core.states import RoomStatus
 from orchestrator.core.triggers import RoomLost
 from orchestrator.ports import Change, CommandRow
-from orchestrator.service.sessions import NewSession
+from orchestrator.service.new_session import NewSession
 from tests.fakes.assembly import Assembly, assembly
 
 ALONE = NewSession(user_identity="anna", required_services=())

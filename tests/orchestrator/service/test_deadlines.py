@@ -13,7 +13,7 @@ from orchestrator.core.session import Deadline, Session
 from orchestrator.core.states import RoomStatus
 from orchestrator.core.triggers import DeadlineReached
 from orchestrator.ports import Change
-from orchestrator.service.sessions import NewSession
+from orchestrator.service.new_session import NewSession
 from tests.fakes.assembly import Assembly, assembly
 
 ALONE = NewSession(user_identity="anna", required_services=())

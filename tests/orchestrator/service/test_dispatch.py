@@ -6,7 +6,7 @@ from orchestrator.core.ids import WorkerId
 from orchestrator.core.jobs import JobState
 from orchestrator.core.session import Session
 from orchestrator.core.states import RoomStatus
-from orchestrator.service.sessions import NewSession
+from orchestrator.service.new_session import NewSession
 from sdk.wire import Accept, Assign, HeldJob, Hello, Leave, Offer, Refuse, Report, Stale, Welcome
 from tests.fakes.assembly import Assembly, assembly
 from tests.fakes.workers import NO, UNKNOWN, FakeLine

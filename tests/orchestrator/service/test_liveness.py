@@ -11,8 +11,8 @@ from orchestrator.core.ids import ServiceId, WorkerId
 from orchestrator.core.jobs import JobState
 from orchestrator.core.session import Session
 from orchestrator.service.liveness import Liveness
+from orchestrator.service.new_session import NewSession
 from orchestrator.service.registry import Worker
-from orchestrator.service.sessions import NewSession
 from sdk.wire import Accept, Hello, Offer, Ping
 from tests.fakes.assembly import Assembly, assembly
 from tests.fakes.workers import FakeLine

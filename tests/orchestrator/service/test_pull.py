@@ -11,8 +11,8 @@ from orchestrator.core.errors import StoreError
 from orchestrator.core.ids import WorkerId
 from orchestrator.core.jobs import JobState
 from orchestrator.core.session import Session
+from orchestrator.service.new_session import NewSession
 from orchestrator.service.pull import COME_BACK_AT_START_S, COME_BACK_S, PullWorkers
-from orchestrator.service.sessions import NewSession
 from sdk.wire import (
     Accept,
     Assign,

@@ -10,7 +10,7 @@ from orchestrator.core.errors import StoreError
 from orchestrator.core.recording import RecordingStatus
 from orchestrator.core.session import Session
 from orchestrator.core.states import RoomStatus
-from orchestrator.service.sessions import NewSession
+from orchestrator.service.new_session import NewSession
 from sdk.wire import Accept, Ack, Control, HeldJob, RecordingReport, Report, Stale
 from tests.fakes.assembly import Assembly, assembly
 from tests.fakes.pull_worker import Pulled, hello

@@ -5,7 +5,7 @@ from __future__ import annotations
 from orchestrator.core.commands import CreateRoom
 from orchestrator.core.ids import RoomName
 from orchestrator.core.states import RoomStatus
-from orchestrator.service.sessions import NewSession
+from orchestrator.service.new_session import NewSession
 from tests.fakes.assembly import assembly
 
 ALONE = NewSession(user_identity="anna", required_services=())

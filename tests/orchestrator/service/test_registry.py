@@ -12,8 +12,8 @@ from orchestrator.core.errors import StoreError, WorkerNotFoundError
 from orchestrator.core.ids import ServiceId, WorkerId
 from orchestrator.core.jobs import JobState
 from orchestrator.core.workers import Registration
+from orchestrator.service.new_session import NewSession
 from orchestrator.service.registry import Registry, Worker
-from orchestrator.service.sessions import NewSession
 from tests.fakes.assembly import Assembly, assembly
 from tests.fakes.workers import FakeLine
 

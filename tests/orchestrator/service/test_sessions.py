@@ -16,7 +16,7 @@ from orchestrator.core.errors import (
 from orchestrator.core.ids import Identity, SessionId
 from orchestrator.core.states import RoomStatus
 from orchestrator.core.triggers import ParticipantsSeen
-from orchestrator.service.sessions import NewSession, ServiceOptions
+from orchestrator.service.new_session import NewSession, ServiceOptions
 from tests.fakes.assembly import assembly
 from tests.fakes.rooms import client
 

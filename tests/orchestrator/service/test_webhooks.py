@@ -15,7 +15,7 @@ from orchestrator.core.session import Session
 from orchestrator.core.states import RoomStatus
 from orchestrator.core.triggers import Participant, RoomLost
 from orchestrator.ports import Notice
-from orchestrator.service.sessions import NewSession
+from orchestrator.service.new_session import NewSession
 from tests.fakes.assembly import Assembly, assembly
 from tests.fakes.rooms import client
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from orchestrator.service.sessions import NewSession, ServiceOptions
+from orchestrator.service.new_session import NewSession, ServiceOptions
 from orchestrator.web.errors import FieldsError
 from orchestrator.web.session_checks import check_token_request, new_session
 from sdk.wire import CreateSession, TokenRequest

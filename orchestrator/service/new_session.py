@@ -1,0 +1,103 @@
+"""What a caller asks for when it creates a session, and what the settings make of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from typing import Literal
+
+from orchestrator.core.ids import Identity, RecordingId, RoomName, ServiceId, SessionId
+from orchestrator.core.session import Limits
+from orchestrator.core.step import Opening, Wanted
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServiceOptions:
+    """How one service of a new session is treated; ``policy`` None takes the session's."""
+
+    required: bool = True
+    policy: Literal["degrade", "strict"] | None = None
+    priority: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NewSession:
+    """What a caller asks for; the edge has checked names and ranges.
+
+    Attributes:
+        required_services: None = every default service that has a worker now, () = none.
+        record: None = as the setting `[recording] auto` says.
+        wait_s: how long the caller waits for Ready; None does not wait.
+    """
+
+    user_identity: str
+    user_name: str = ""
+    room_name: str | None = None
+    metadata: dict[str, str] = field(default_factory=dict)
+    required_services: tuple[str, ...] | None = None
+    services: dict[str, ServiceOptions] = field(default_factory=dict)
+    policy: Literal["degrade", "strict"] = "degrade"
+    record: bool | None = None
+    expires_in_s: float | None = None
+    max_duration_s: float | None = None
+    wait_s: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SessionPolicy:
+    """What the settings say of every session."""
+
+    livekit_url: str
+    limits: Limits
+    record_auto: bool = False
+    max_duration_s: float | None = None
+
+
+def opening_of(
+    request: NewSession,
+    policy: SessionPolicy,
+    *,
+    new_id: Callable[[], str],
+    default_services: Callable[[], tuple[ServiceId, ...]],
+) -> Opening:
+    """Give everything the new session is made of.
+
+    Args:
+        request: what the caller asks for.
+        policy: what the settings say of every session.
+        new_id: gives a uuid4.
+        default_services: asked when the request names no services.
+    """
+    session_id = SessionId(new_id())
+    limits = policy.limits
+    if request.expires_in_s is not None:
+        limits = replace(limits, ttl_s=request.expires_in_s)
+    is_recorded = policy.record_auto if request.record is None else request.record
+    named = default_services() if request.required_services is None else request.required_services
+    return Opening(
+        session_id=session_id,
+        room_name=RoomName(request.room_name or f"room-{session_id}"),
+        user_identity=Identity(request.user_identity),
+        user_name=request.user_name,
+        livekit_url=policy.livekit_url,
+        metadata=request.metadata,
+        services=_wanted(request, named),
+        recording_id=RecordingId(new_id()) if is_recorded else None,
+        limits=limits,
+        max_duration_s=request.max_duration_s or policy.max_duration_s,
+    )
+
+
+def _wanted(request: NewSession, named: tuple[str, ...]) -> tuple[Wanted, ...]:
+    wanted = []
+    for name in dict.fromkeys((*named, *request.services)):
+        options = request.services.get(name, ServiceOptions())
+        wanted.append(
+            Wanted(
+                service_id=ServiceId(name),
+                required=options.required,
+                strict=(options.policy or request.policy) == "strict",
+                priority=options.priority,
+            )
+        )
+    return tuple(wanted)
