@@ -21,7 +21,7 @@ from orchestrator.core.events import (
 from orchestrator.core.jobs import HELD, OVER, Job, JobCause
 from orchestrator.core.jobs import move as move_job
 from orchestrator.core.recording import Recording, RecordingStatus, check_move
-from orchestrator.core.session import Deadline, Session, due_in, with_job, without
+from orchestrator.core.session import Deadline, Session, due_in, evolve, with_job, without
 from orchestrator.core.states import Cause, move
 from orchestrator.core.triggers import Participant
 
@@ -51,7 +51,7 @@ class Draft:
 
     def set(self, **fields: Any) -> None:
         """Replace fields of the session."""
-        self.session = replace(self.session, **fields)
+        self.session = evolve(self.session, fields)
 
     def arm(self, name: str, seconds: float) -> None:
         """Arm a deadline, ending an earlier arming of the same name."""
@@ -171,13 +171,12 @@ class Draft:
         """End the step."""
         if self.session == self._before and not self.commands and not self.events:
             return Decision(session=self._before, is_empty=True)
-        session = replace(
-            self.session,
+        self.set(
             version=self._before.version + 1,
             events=self._before.events + len(self.events),
             updated_at=self.now,
         )
-        return Decision(session=session, events=tuple(self.events), commands=tuple(self.commands))
+        return Decision(session=self.session, events=tuple(self.events), commands=tuple(self.commands))
 
 
 def armed_for(kind: str, job: Job) -> str:

@@ -57,6 +57,14 @@ class CreatedSession:
     livekit_url: str
 
 
+@dataclass(frozen=True, slots=True)
+class Foreseen:
+    """A decision that was made already, and for which record."""
+
+    session: Session
+    decision: Decision
+
+
 class ServiceDirectory(Protocol):
     """Who is there to be asked."""
 
@@ -149,9 +157,10 @@ class Sessions:
         finally:
             self.creating.discard(name)
         trigger = RoomCreated(sid=room.sid)
-        expected = step(session, trigger, self._store.now()).session
+        foreseen = Foreseen(session, step(session, trigger, self._store.now()))
+        expected = foreseen.decision.session
         token = self._client_token(expected, opening.user_identity, opening.user_name, "client")
-        self._in_background(self._finish_creation(session.id, trigger, row))
+        self._in_background(self._finish_creation(trigger, row, foreseen))
         if request.wait_s:
             expected = await self._wait_until_ready(session.id, request.wait_s)
         return CreatedSession(session=expected, token=token, livekit_url=self._policy.livekit_url)
@@ -215,6 +224,7 @@ class Sessions:
         *,
         finished: tuple[CommandRow, ...] = (),
         is_patient: bool = False,
+        foreseen: Foreseen | None = None,
     ) -> Session:
         """Step a session and commit what follows; commands are handed on after the commit.
 
@@ -223,6 +233,7 @@ class Sessions:
             trigger: what happened.
             finished: command rows that this is the result of; removed with the commit.
             is_patient: nobody waits for it; see `SessionStore.commit`.
+            foreseen: what this trigger decides, if the session is still the one it was decided for.
 
         Returns:
             The record after it (the same when nothing followed).
@@ -235,7 +246,8 @@ class Sessions:
             for _ in range(_CONFLICTS):
                 session = self.live.get(session_id) or await self._store.load(session_id)
                 now = self._store.now()
-                decision = step(session, trigger, now)
+                is_foreseen = foreseen is not None and foreseen.session is session
+                decision = foreseen.decision if foreseen and is_foreseen else step(session, trigger, now)
                 if decision.is_empty:
                     break
                 decision, planned = self._with_offers(decision, now)
@@ -311,9 +323,10 @@ class Sessions:
             raise RoomNameTakenError(session.room_name)
         return session, row, room
 
-    async def _finish_creation(self, session_id: SessionId, trigger: RoomCreated, row: CommandRow) -> None:
+    async def _finish_creation(self, trigger: RoomCreated, row: CommandRow, foreseen: Foreseen) -> None:
+        session_id = foreseen.session.id
         try:
-            await self.apply(session_id, trigger, finished=(row,), is_patient=True)
+            await self.apply(session_id, trigger, finished=(row,), is_patient=True, foreseen=foreseen)
         except (StoreError, FencedError) as error:
             # The row is still there: its lease lapses and the room is "created" again, to the same effect.
             log.warning("creation_result_not_committed", session_id=session_id, error=str(error))
