@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from functools import cache
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
 import apsw
 
@@ -13,51 +13,20 @@ from orchestrator.adapters.session_json import (
     decode_command,
     decode_session,
     decode_worker,
-    encode_command,
-    encode_session,
 )
 from orchestrator.core.errors import (
-    FencedError,
-    RoomNameTakenError,
     SessionNotFoundError,
-    VersionConflictError,
 )
 from orchestrator.core.events import Event, FeedEvent, encode_data, name_of
 from orchestrator.core.ids import InstanceId, SessionId
 from orchestrator.core.session import SCHEMA_VERSION, Session
 from orchestrator.core.workers import Registration
-from orchestrator.ports import Change, CommandRow, FeedPage
+from orchestrator.ports import CommandRow, FeedPage
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _TICK: Final = timedelta(microseconds=1)
 _MAX_INTEGER: Final = 2**63 - 1
 _TRIM_BATCH: Final = 1000  # events forgotten in one transaction, so that commits need not wait long
-
-
-class Written(NamedTuple):
-    """A change as it goes into rows: encoded by its caller, so that what cannot be encoded spoils nothing."""
-
-    change: Change
-    record: bytes
-    events: tuple[tuple[int, str, bytes], ...]
-    commands: tuple[bytes, ...]
-    next_due: int | None
-
-
-def prepare_change(change: Change) -> Written:
-    """Encode a change.
-
-    Raises:
-        ValueError: a text in it is not encodable as UTF-8.
-    """
-    session = change.session
-    return Written(
-        change=change,
-        record=encode_session(session),
-        events=prepare_events(change.events, first=session.events - len(change.events) + 1),
-        commands=tuple(map(encode_command, change.commands)),
-        next_due=None if session.next_due is None else to_ticks(session.next_due),
-    )
 
 
 def prepare_events(events: Sequence[Event], *, first: int) -> tuple[tuple[int, str, bytes], ...]:
@@ -72,71 +41,7 @@ def to_ticks(moment: datetime) -> int:
     return (moment - _EPOCH) // _TICK
 
 
-def commit_change(
-    database: apsw.Cursor, written: Written, *, owner: InstanceId, now: int, lease: int
-) -> tuple[CommandRow, ...]:
-    """Check everything, then write everything: a change that is refused leaves no row behind."""
-    change, session = written.change, written.change.session
-    stored = database.execute(
-        "SELECT id, version, room_name, is_name_held, is_open, next_due FROM sessions WHERE session_id = ?",
-        (session.id,),
-    ).fetchone()
-    row_id, version, *indexed = stored or (None, 0)
-    if version != session.version - 1:
-        raise VersionConflictError(f"session {session.id} is at version {version}, not {session.version - 1}")
-    finished = {row.id: row.fence for row in change.finished}
-    if finished and finished != dict(_select(database, _in("SELECT id, fence", finished), tuple(finished))):
-        raise FencedError(f"a command of session {session.id} was finished or claimed by another instance")
-    if session.is_name_held and indexed[:2] != [session.room_name, True]:
-        holder = "SELECT 1 FROM sessions WHERE room_name = ? AND is_name_held = 1 AND session_id <> ?"
-        if database.execute(holder, (session.room_name, session.id)).fetchone():
-            raise RoomNameTakenError(session.room_name)
-
-    now_indexed = [session.room_name, session.is_name_held, session.is_open, written.next_due]
-    if row_id is None:
-        values = (session.version, written.record, *now_indexed, session.id)
-        database.execute(_INSERT_SESSION, values)
-        row_id = database.connection.last_insert_rowid()
-    elif indexed[:3] != now_indexed[:3]:
-        database.execute(_UPDATE_SESSION, (session.version, written.record, *now_indexed, row_id))
-    elif indexed[3] != written.next_due:
-        database.execute(_UPDATE_DUE, (session.version, written.record, written.next_due, row_id))
-    else:
-        database.execute(_UPDATE_RECORD, (session.version, written.record, row_id))
-    if finished:
-        database.execute(_in("DELETE", finished), tuple(finished))
-    append_events(database, written.events, session_row=row_id, now=now)
-    if not written.commands:
-        return ()
-    fields: list[object] = []
-    for record in written.commands:
-        fields += (row_id, 1, 0, now + lease, owner, record)
-    database.execute(_insert_many("commands", _COMMAND, len(written.commands)), fields)
-    # One statement and one writer: the ids follow each other.
-    first = database.connection.last_insert_rowid() - len(written.commands) + 1
-    return tuple(
-        CommandRow(id=first + i, session_id=session.id, command=command, fence=1)
-        for i, command in enumerate(change.commands)
-    )
-
-
-_INSERT_SESSION: Final = (
-    "INSERT INTO sessions (version, record, room_name, is_name_held, is_open, next_due, session_id)"
-    " VALUES (?, ?, ?, ?, ?, ?, ?)"
-)
-# Naming a column in an UPDATE makes SQLite write its index again: only what changed is named.
-_UPDATE_RECORD: Final = "UPDATE sessions SET version = ?, record = ? WHERE id = ?"
-_UPDATE_DUE: Final = "UPDATE sessions SET version = ?, record = ?, next_due = ? WHERE id = ?"
-_UPDATE_SESSION: Final = (
-    "UPDATE sessions SET version = ?, record = ?, room_name = ?, is_name_held = ?, is_open = ?, next_due = ?"
-    " WHERE id = ?"
-)
-_COMMAND: Final = "session, fence, tries, available_at, owner, record"
 _EVENT: Final = "session, number, at, schema_version, name, data"
-
-
-def _in(what: str, ids: Mapping[int, object]) -> str:
-    return f"{what} FROM commands WHERE id IN ({', '.join('?' * len(ids))})"
 
 
 @cache
@@ -147,12 +52,12 @@ def _insert_many(table: str, columns: str, count: int) -> str:
 
 
 def append_events(
-    database: apsw.Cursor, events: Sequence[tuple[int, str, bytes]], *, session_row: int | None, now: int
+    database: apsw.Cursor, events: Sequence[tuple[int | None, int, str, bytes]], *, now: int
 ) -> None:
-    """Append encoded events to the feed."""
+    """Append encoded events to the feed, each with the row of its session (None: of the registry)."""
     if events:
         values: list[object] = []
-        for number, name, data in events:
+        for session_row, number, name, data in events:
             values += (session_row, number, now, SCHEMA_VERSION, name, data)
         database.execute(_insert_many("events", _EVENT, len(events)), values)
 

@@ -21,6 +21,7 @@ import structlog
 
 from orchestrator.adapters import sqlite_rows as rows
 from orchestrator.adapters.session_json import encode_worker
+from orchestrator.adapters.sqlite_commits import Written, commit_changes, prepare_change
 from orchestrator.adapters.sqlite_lane import Job, Lane
 from orchestrator.adapters.sqlite_schema import FileLock, connect, make_folder, prepare
 from orchestrator.core.errors import OrchestratorError, SessionNotFoundError, SettingsError, StoreError
@@ -96,13 +97,8 @@ class SqliteSessionStore:
 
     async def commit(self, change: Change, *, is_patient: bool = False) -> tuple[CommandRow, ...]:
         """Write a change in one atomic operation."""
-        written = rows.prepare_change(change)
-        return await self._writer.call(
-            lambda database: rows.commit_change(
-                database, written, owner=self._instance_id, now=self._ticks(), lease=self._lease
-            ),
-            is_patient=is_patient,
-        )
+        work = _Commit(prepare_change(change))
+        return await self._writer.call(work, is_patient=is_patient)
 
     async def load(self, session_id: SessionId) -> Session:
         """Give the session as last committed."""
@@ -180,11 +176,11 @@ class SqliteSessionStore:
     async def _write_registry(
         self, write: Callable[[apsw.Cursor], None], events: Sequence[RegistryEvent]
     ) -> None:
-        encoded = rows.prepare_events(events, first=0)
+        encoded = [(None, *event) for event in rows.prepare_events(events, first=0)]
 
         def work(database: apsw.Cursor) -> None:
             write(database)
-            rows.append_events(database, encoded, session_row=None, now=self._ticks())
+            rows.append_events(database, encoded, now=self._ticks())
 
         await self._writer.call(work)
 
@@ -230,15 +226,46 @@ class SqliteSessionStore:
             except apsw.Error as error:
                 job.error = _store_error(error)
 
+    def _carry_out(self, database: apsw.Cursor, group: list[Job[apsw.Cursor]]) -> None:
+        """Do the jobs in their order; commits that follow each other are written together."""
+        batch: list[Job[apsw.Cursor]] = []
+        keys: set[str] = set()
+        for job in group:
+            own = job.work.written.keys if isinstance(job.work, _Commit) else None
+            if own is None or keys & own:
+                self._commit_batch(database, batch)
+                batch, keys = [], set()
+            if own is not None:
+                batch.append(job)
+                keys |= own
+                continue
+            try:
+                job.result = job.work(database)
+            except OrchestratorError as error:
+                job.error = error  # raised by a check, before this job wrote anything
+        self._commit_batch(database, batch)
+
+    def _commit_batch(self, database: apsw.Cursor, batch: list[Job[apsw.Cursor]]) -> None:
+        if not batch:
+            return
+        outcomes = commit_changes(
+            database,
+            _written(batch),
+            owner=self._instance_id,
+            now=self._ticks(),
+            lease=self._lease,
+        )
+        for job, outcome in zip(batch, outcomes, strict=True):
+            if isinstance(outcome, OrchestratorError):
+                job.error = outcome
+            else:
+                job.result = outcome
+
     def _write_group(self, group: list[Job[apsw.Cursor]]) -> Callable[[], None] | None:
         database = self._cursors[0]
         try:
             database.execute("BEGIN IMMEDIATE")
-            for job in group:
-                try:
-                    job.result = job.work(database)
-                except OrchestratorError as error:
-                    job.error = error  # raised by a check, before this job wrote anything
+            self._carry_out(database, group)
             head = rows.read_head(database)
         except apsw.Error as error:
             _roll_back(database)
@@ -256,6 +283,22 @@ class SqliteSessionStore:
             return None
         self._head = head
         return partial(self._on_commit, head)
+
+
+class _Commit:
+    """The work of one `commit`; the writer takes several of them together."""
+
+    __slots__ = ("written",)
+
+    def __init__(self, written: Written) -> None:
+        self.written = written
+
+    def __call__(self, database: apsw.Cursor) -> tuple[CommandRow, ...]:
+        raise AssertionError("commits are carried out in batches")
+
+
+def _written(batch: list[Job[apsw.Cursor]]) -> list[Written]:
+    return [job.work.written for job in batch if isinstance(job.work, _Commit)]
 
 
 def _store_error(error: apsw.Error) -> StoreError:

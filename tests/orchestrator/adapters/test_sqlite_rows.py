@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 
 import apsw
@@ -12,7 +11,6 @@ import pytest
 from orchestrator.adapters import sqlite_rows as rows
 from orchestrator.adapters.sqlite_schema import connect, prepare
 from orchestrator.core.ids import InstanceId, SessionId
-from tests.contracts.session_changes import first_change
 from tests.fakes.clock import FakeClock
 
 
@@ -39,16 +37,6 @@ def _plans(database: apsw.Cursor) -> list[str]:
 
     database.exec_trace = explain
     return plans
-
-
-def test_a_commit_scans_nothing(database: apsw.Cursor) -> None:
-    plans = _plans(database)
-    me = InstanceId("me")
-    finished = rows.commit_change(database, rows.prepare_change(first_change()), owner=me, now=1, lease=1)
-    result = rows.prepare_change(replace(first_change("room-2", session_id="s2"), finished=finished))
-    rows.commit_change(database, result, owner=me, now=2, lease=1)
-    assert plans
-    assert not [plan for plan in plans if plan.startswith("SCAN")]
 
 
 def test_what_is_asked_every_second_uses_an_index(database: apsw.Cursor) -> None:
