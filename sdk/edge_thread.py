@@ -29,6 +29,8 @@ class EdgeThread:
         self._ended: asyncio.Future[None] = self._jobs_loop.create_future()
         self._asked_at: float | None = None
         self._is_stopped = False
+        self._lock = threading.Lock()
+        self._early: list[tuple[Callable[..., object], tuple[object, ...]]] = []  # until the loop is there
 
     @property
     def jobs_loop_lag_s(self) -> float:
@@ -41,10 +43,16 @@ class EdgeThread:
         threading.Thread(target=self._run, args=(main,), name=self._name, daemon=True).start()
 
     def call(self, function: Callable[..., object], *args: object) -> None:
-        """Run a function in the edge's loop soon; does nothing when that has ended. From any thread."""
+        """Run a function in the edge's loop soon; does nothing when that has ended. From any thread.
+
+        What is called before the thread has its loop runs as soon as that is there.
+        """
+        with self._lock:
+            if self._loop is None:
+                self._early.append((function, args))
+                return
         try:
-            if self._loop is not None:
-                self._loop.call_soon_threadsafe(function, *args)
+            self._loop.call_soon_threadsafe(function, *args)
         except RuntimeError:  # the loop is closed
             pass
 
@@ -93,8 +101,12 @@ class EdgeThread:
         self.call_jobs(self._end, error)
 
     async def _supervise(self, main: Callable[[], Coroutine[Any, Any, None]]) -> None:
-        self._loop = asyncio.get_running_loop()
         self._main = asyncio.create_task(main())
+        with self._lock:
+            self._loop = asyncio.get_running_loop()
+            early, self._early = self._early, []
+        for function, args in early:
+            self._loop.call_soon(function, *args)
         probe = asyncio.create_task(self._probe())
         if self._is_stopped:
             self._main.cancel()

@@ -87,3 +87,12 @@ async def test_a_blocked_jobs_loop_is_seen() -> None:
     assert 0.5 <= seen[0] <= 1.4
     await until(lambda: edge.jobs_loop_lag_s < 0.1)
     await edge.stop(timeout_s=2)
+
+
+async def test_what_is_called_before_the_thread_has_its_loop_runs_as_soon_as_it_has() -> None:
+    edge = EdgeThread(name="edge under test")
+    called = threading.Event()
+    edge.call(called.set)
+    edge.start(forever)
+    assert await asyncio.to_thread(called.wait, 5)
+    await edge.stop(timeout_s=5)
