@@ -3,6 +3,7 @@
 Both are aiohttp on uvloop, in a process of their own, asked by the same client over kept connections. The
 bare handler has no auth, no checks, no state, no log: it is what the call costs when nothing is promised.
 Rounds alternate between the two; every cell has a fresh media server, because idle rooms cost LiveKit CPU.
+`service` asks for one required service, which a pull worker in a process of its own takes at once.
 The disk's own fsync is measured beside them, in the same run. Source: performance.md.
 
     python bench/create_session.py [--rounds 5] [--calls 300] [--json]
@@ -28,6 +29,7 @@ from aiohttp import web
 
 from greenroom import free_ports
 from greenroom.media_server import MediaServer, prepare
+from sdk.wire import Accept, Hello, Offer, Ping, decode_orchestrator_frame, encode_frame
 
 HERE: Final = Path(__file__).parent
 WARM_UP: Final = 40
@@ -125,21 +127,39 @@ async def until_up(port: int) -> None:
             return
 
 
-async def accepting_worker() -> tuple[web.AppRunner, int]:
-    """A push worker that accepts at once; it joins nothing, so that LiveKit's cost stays the same."""
+async def serve_worker(url: str) -> None:
+    """Be a pull worker that takes every job; it joins nothing, so that LiveKit's cost stays the same."""
+    import aiohttp
 
-    async def yes(_: web.Request) -> web.Response:
-        return web.json_response({"success": True, "message": "", "session_id": "", "service_id": ""})
+    async with aiohttp.ClientSession() as http, http.ws_connect(f"{url}/api/v1/workers/connect") as socket:
+        await socket.send_str(encode_frame(Hello(service_id="echo", worker_id="echo-1", capacity=None)))
 
-    app = web.Application()
-    app.router.add_post("/join-room", yes)
-    app.router.add_post("/leave-room", yes)
-    app.router.add_get("/health", yes)
-    runner = web.AppRunner(app, access_log=None)
-    await runner.setup()
-    port = free_ports.free_port()
-    await web.TCPSite(runner, "127.0.0.1", port).start()
-    return runner, port
+        async def beat() -> None:
+            while True:
+                await asyncio.sleep(2)
+                await socket.send_str(encode_frame(Ping()))
+
+        beating = asyncio.create_task(beat())
+        async for message in socket:
+            frame = decode_orchestrator_frame(message.data)
+            if isinstance(frame, Offer):
+                await socket.send_str(encode_frame(Accept(job_id=frame.job_id, attempt=frame.attempt)))
+        beating.cancel()
+
+
+async def until_registered(port: int) -> None:
+    """Wait until the worker's service has somebody."""
+    deadline = time.monotonic() + 20
+    while True:
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(b"GET /api/v1/microservices HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n")
+        answer = await reader.read()
+        writer.close()
+        if b'"echo"' in answer:
+            return
+        if time.monotonic() > deadline:
+            raise RuntimeError("the worker did not register")
+        await asyncio.sleep(0.05)
 
 
 async def cell(variant: str, folder: Path, *, calls: int, callers: int) -> Cell:
@@ -163,16 +183,14 @@ async def cell(variant: str, folder: Path, *, calls: int, callers: int) -> Cell:
             else [sys.executable, "-m", "orchestrator"]
         )
         server = subprocess.Popen(argv, env=environment, cwd=HERE.parent)
-        runner = None
+        worker = None
         try:
             await until_up(port)
             body: dict[str, Any] = {"user_identity": "anna", "required_services": []}
             if variant == "service":
-                runner, worker_port = await accepting_worker()
-                register = {"service_id": "echo", "endpoint": f"http://127.0.0.1:{worker_port}"}
-                await ask(
-                    port, json.dumps(register).encode(), "/api/v1/microservices/register", calls=1, callers=1
-                )
+                argv = [sys.executable, __file__, "--serve-worker", f"http://127.0.0.1:{port}"]
+                worker = subprocess.Popen(argv, cwd=HERE.parent)
+                await until_registered(port)
                 body["required_services"] = ["echo"]
             path = "/create" if variant == "bare" else "/api/v1/create-session"
             encoded = json.dumps(body).encode()
@@ -180,10 +198,11 @@ async def cell(variant: str, folder: Path, *, calls: int, callers: int) -> Cell:
             took = sorted(await ask(port, encoded, path, calls=calls, callers=callers))
             return Cell(statistics.median(took), took[int(len(took) * 0.99)])
         finally:
+            if worker is not None:
+                worker.terminate()
+                worker.wait(timeout=15)
             server.terminate()
             server.wait(timeout=15)
-            if runner is not None:
-                await runner.cleanup()
 
 
 def fsync_ms(folder: Path, *, writes: int = 300) -> Cell:
@@ -244,7 +263,11 @@ def main() -> None:
     parser.add_argument("--calls", type=int, default=300, help="per cell at one caller; four times at 16")
     parser.add_argument("--json", action="store_true", help="one object on the last line")
     parser.add_argument("--serve-bare", type=int, metavar="PORT", help=argparse.SUPPRESS)
+    parser.add_argument("--serve-worker", metavar="URL", help=argparse.SUPPRESS)
     options = parser.parse_args()
+    if options.serve_worker:
+        uvloop.run(serve_worker(options.serve_worker))
+        return
     if options.serve_bare:
         serve_bare(options.serve_bare)
         return
