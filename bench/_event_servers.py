@@ -18,56 +18,24 @@ from typing import Any, ClassVar, cast
 import uvloop
 from aiohttp import web
 
+from orchestrator.adapters.livekit_tokens import LivekitTokens
+from orchestrator.adapters.livekit_webhooks import LivekitWebhookVerifier
 from orchestrator.adapters.sqlite_store import SqliteSessionStore
 from orchestrator.adapters.system import SystemClock
 from orchestrator.core.events import ClientJoined, Position
-from orchestrator.core.grants import Grant
 from orchestrator.core.ids import Identity, InstanceId, RoomName, SessionId
 from orchestrator.core.session import Session
 from orchestrator.core.step import Opening, open_session
-from orchestrator.core.triggers import Participant
-from orchestrator.ports import CallOutcome, Change, Notice, Room, Token
+from orchestrator.ports import Change
 from orchestrator.service.feed import encode_frame, sse_frame
 from orchestrator.settings import Settings
 from orchestrator.web.app import build_app
 from orchestrator.web.server import EdgeRunner
 from orchestrator.wiring import Orchestrator, Parts
+from tests.fakes.rooms import FakeRooms
+from tests.fakes.workers import FakeCaller
 
-
-class Outside:
-    """LiveKit, tokens and workers of a server whose sessions are never joined: nothing is asked of them."""
-
-    async def open(self) -> None: ...
-
-    async def close(self) -> None: ...
-
-    async def create_room(self, name: RoomName, session_id: SessionId) -> Room:
-        raise NotImplementedError
-
-    async def list_rooms(self, names: tuple[RoomName, ...] = ()) -> list[Room]:
-        return []
-
-    async def delete_room(self, name: RoomName) -> None: ...
-
-    async def list_participants(self, name: RoomName) -> list[Participant]:
-        return []
-
-    async def remove_participant(self, name: RoomName, identity: Identity) -> None: ...
-
-    def mint(self, grant: Grant) -> Token:
-        raise NotImplementedError
-
-    async def join_room(self, endpoint: str, request: object) -> CallOutcome:
-        raise NotImplementedError
-
-    async def leave_room(self, endpoint: str, request: object) -> CallOutcome:
-        raise NotImplementedError
-
-    async def is_healthy(self, endpoint: str) -> bool:
-        return True
-
-    def verify(self, body: bytes, authorization: str) -> Notice:
-        raise NotImplementedError
+KEY, SECRET = "bench", "a-secret-of-benches-with-32-letters-or-more"
 
 
 class Floor(asyncio.Protocol):
@@ -126,12 +94,12 @@ async def serve(way: str, folder: Path) -> None:
 
     store = SqliteSessionStore(folder / "bench.db", clock=clock, instance_id=instance, on_commit=on_commit)
     await store.open()
-    outside = Outside()
+    # Its sessions are never joined: LiveKit and workers are those of the tests.
     parts = Parts(
         store=store,
-        rooms=outside,
-        tokens=outside,
-        caller=outside,
+        rooms=FakeRooms(deployment_id=await store.deployment_id()),
+        tokens=LivekitTokens(api_key=KEY, api_secret=SECRET, ttl_s=300),
+        caller=FakeCaller(),
         clock=clock,
         instance=instance,
         connect_url="ws://127.0.0.1:1",
@@ -145,7 +113,7 @@ async def serve(way: str, folder: Path) -> None:
         listeners.append(naive.notify)
         running = asyncio.ensure_future(naive.run())
     else:
-        app = build_app(orchestrator.services(outside))
+        app = build_app(orchestrator.services(LivekitWebhookVerifier(KEY, SECRET)))
         listeners.append(orchestrator.feed.notify)
         running = asyncio.ensure_future(orchestrator.run())
     runner = EdgeRunner(app, shutdown_timeout=1)

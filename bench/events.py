@@ -32,7 +32,8 @@ from pathlib import Path
 from statistics import median, quantiles
 from typing import Any, Final
 
-SERVERS: Final = Path(__file__).with_name("_event_servers.py")
+SERVERS: Final = "bench._event_servers"
+ROOT: Final = Path(__file__).parent.parent
 GOAL_P99_MS: Final = 10.0
 GOAL_CPU: Final = 0.5  # of a core
 MEASURED_EVERY: Final = 10
@@ -106,7 +107,8 @@ def measure(way: str, options: argparse.Namespace) -> dict[str, Any]:
     """Run one round of one way."""
     with tempfile.TemporaryDirectory() as folder:
         server = subprocess.Popen(
-            [sys.executable, SERVERS, way, folder],
+            [sys.executable, "-m", SERVERS, way, folder],
+            cwd=ROOT,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,

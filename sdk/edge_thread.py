@@ -82,6 +82,21 @@ class EdgeThread:
         """Wait, in the jobs' loop, for the end of the main coroutine and raise what it raised."""
         await asyncio.shield(self._ended)
 
+    async def end(self, close: Callable[[], object], *, timeout_s: float) -> None:
+        """Ask the main coroutine by ``close`` to end itself; cancel it when it does not in time.
+
+        Raises:
+            Exception: what the main coroutine raised.
+        """
+        self.call(close)
+        try:
+            async with asyncio.timeout(timeout_s):
+                await self.wait()
+        except TimeoutError:
+            pass
+        finally:
+            await self.stop(timeout_s=timeout_s)
+
     async def stop(self, *, timeout_s: float) -> None:
         """Cancel the main coroutine and wait for its end, in the jobs' loop."""
         self._is_stopped = True

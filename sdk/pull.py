@@ -84,14 +84,7 @@ class PullSide:
 
     async def __aexit__(self, *_: object) -> None:
         await self.jobs.hand_over()
-        self._edge.call(self._connection.close)
-        try:
-            async with asyncio.timeout(CLOSE_S):
-                await self._edge.wait()
-        except TimeoutError:
-            pass
-        finally:
-            await self._edge.stop(timeout_s=CLOSE_S)
+        await self._edge.end(self._connection.close, timeout_s=CLOSE_S)
 
     @property
     def is_connected(self) -> bool:

@@ -44,14 +44,7 @@ class PushSide:
 
     async def __aexit__(self, *_: object) -> None:
         await self.jobs.hand_over()
-        self._edge.call(self._routes.close)
-        try:
-            async with asyncio.timeout(CLOSE_S):
-                await self._edge.wait()
-        except TimeoutError:
-            pass
-        finally:
-            await self._edge.stop(timeout_s=CLOSE_S)
+        await self._edge.end(self._routes.close, timeout_s=CLOSE_S)
 
     @property
     def is_connected(self) -> bool:
