@@ -161,7 +161,8 @@ class NetworkSettings(_Section):
     """Where workers may be called."""
 
     allow_private_endpoints: bool | None = Field(
-        default=None, description="unset: only while bound to loopback"
+        default=None,
+        description="call private and loopback addresses; unset: only while bound to loopback",
     )
 
 

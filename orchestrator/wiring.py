@@ -253,7 +253,10 @@ async def real_parts(settings: Settings, on_commit: Callable[[int], None]) -> As
         )
         await rooms.open()
         stack.push_async_callback(rooms.close)
-        caller = WorkerCallbacks(notify_timeout_s=settings.microservices.notify_timeout)
+        caller = WorkerCallbacks(
+            allow_private=settings.allow_private_endpoints,
+            notify_timeout_s=settings.microservices.notify_timeout,
+        )
         await caller.open()
         stack.push_async_callback(caller.close)
         yield Parts(

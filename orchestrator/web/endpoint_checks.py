@@ -3,44 +3,35 @@
 from __future__ import annotations
 
 import asyncio
-import ipaddress
 import socket
 from typing import Final
 from urllib.parse import urlsplit
 
+from orchestrator.core.addresses import address_problem, check_url, shown
+
 MAX_ENDPOINT: Final = 512  # characters
 _RESOLVE_DEADLINE_S: Final = 3.0
-_EMBEDDED: Final = (
-    tuple(  # addresses that hold an IPv4 one, or are nobody's, and that `is_global` calls global
-        ipaddress.ip_network(text)
-        for text in ("::/96", "64:ff9b::/96", "64:ff9b:1::/48", "2002::/16", "fec0::/10")
-    )
-)
 
 
-def endpoint_problem(endpoint: str) -> str | None:
-    """Say in one sentence why this is no base URL of a worker; None when it is."""
-    if len(endpoint) > MAX_ENDPOINT:
-        return f"has {len(endpoint)} characters; the limit is {MAX_ENDPOINT}"
-    try:
-        parts = urlsplit(endpoint)
-        host, _ = parts.hostname, parts.port
-    except ValueError:
-        return "is no URL; write http://HOST:PORT"
-    if parts.scheme not in ("http", "https") or not host or not endpoint.isprintable() or " " in endpoint:
-        return "is no address of a worker; write http://HOST:PORT"
-    if parts.username is not None or parts.password is not None:
-        return "holds a user name or password; leave it out"
-    if parts.query or parts.fragment:
-        return "holds a query or fragment; write http://HOST:PORT[/PATH]"
-    return None
+async def endpoint_problem(endpoint: str, *, allow_private: bool) -> str | None:
+    """Say in one sentence why this is no base URL of a worker; None when it is.
 
-
-async def private_problem(endpoint: str) -> str | None:
-    """Say why a worker at this address may not be called while private addresses are refused.
-
-    The name is resolved as the call will resolve it; the call itself looks at the final address again.
+    While private addresses are refused, a name is looked up as the call will do it, so that whoever
+    registers learns of it at once; the call itself looks at the final address again.
     """
+    if len(endpoint) > MAX_ENDPOINT:
+        return f"{shown(endpoint)} has {len(endpoint)} characters; the limit is {MAX_ENDPOINT}"
+    try:
+        check_url(endpoint, allow_private=allow_private)
+    except ValueError as error:
+        return str(error)
+    if "?" in endpoint:
+        return f"{shown(endpoint)} holds a query; write http://HOST:PORT[/PATH]"
+    problem = None if allow_private else await _name_problem(endpoint)
+    return problem and f"{shown(endpoint)} {problem}"
+
+
+async def _name_problem(endpoint: str) -> str | None:
     parts = urlsplit(endpoint)
     port = parts.port or (443 if parts.scheme == "https" else 80)
     try:
@@ -50,17 +41,5 @@ async def private_problem(endpoint: str) -> str | None:
             )
     except (OSError, UnicodeError, TimeoutError):
         return "has a host that cannot be resolved"
-    if not all(is_public(str(address[0])) for *_, address in found):
-        return "is on a private network; set [network] allow_private_endpoints to allow that"
-    return None
-
-
-def is_public(address: str) -> bool:
-    """Whether an IP address is reachable for everybody and is no other address in disguise."""
-    ip = ipaddress.ip_address(address.partition("%")[0])
-    if isinstance(ip, ipaddress.IPv6Address):
-        if ip.ipv4_mapped is not None:
-            ip = ip.ipv4_mapped
-        elif any(ip in network for network in _EMBEDDED):
-            return False
-    return ip.is_global and not ip.is_multicast
+    problems = [address_problem(str(address[0]), allow_private=False) for *_, address in found]
+    return next((problem for problem in problems if problem is not None), None)

@@ -12,7 +12,7 @@ from orchestrator.core.ids import WorkerId, name_problem
 from orchestrator.service.push import NewWorker
 from orchestrator.service.registry import Worker
 from orchestrator.web.bodies import read_json, read_optional_json
-from orchestrator.web.endpoint_checks import endpoint_problem, private_problem
+from orchestrator.web.endpoint_checks import endpoint_problem
 from orchestrator.web.errors import DrainingError, FieldProblem, FieldsError, ForbiddenError, rfc3339
 from orchestrator.web.middleware import IS_STREAM, is_foreign_page
 from orchestrator.web.services import SERVICES, Services
@@ -29,10 +29,11 @@ async def register_worker(request: web.Request) -> web.Response:
     """Register a push worker, or replace its registration."""
     services = request.app[SERVICES]
     body = await read_json(request, Register)
+    allow_private = services.settings.allow_private_endpoints
+    bad_endpoint = await endpoint_problem(body.endpoint, allow_private=allow_private)
     problems = _problems(body, services)
-    if not problems and not services.settings.allow_private_endpoints:
-        private = await private_problem(body.endpoint)
-        problems = [FieldProblem("endpoint", private)] if private else []
+    if bad_endpoint:
+        problems.append(FieldProblem("endpoint", bad_endpoint))
     if problems:
         raise FieldsError(problems)
     await services.push.register(
@@ -128,8 +129,6 @@ def _problems(body: Register, services: Services) -> list[FieldProblem]:
         problems.append(FieldProblem("service_id", problem))
     elif body.service_id == RECORDER_SERVICE:
         problems.append(FieldProblem("service_id", "a recorder connects by /api/v1/workers/connect"))
-    if problem := endpoint_problem(body.endpoint):
-        problems.append(FieldProblem("endpoint", problem))
     if body.worker_id is not None and (problem := name_problem(body.worker_id, what="worker_id")):
         problems.append(FieldProblem("worker_id", problem))
     holder = services.registry.find(WorkerId(body.worker_id or body.service_id))
