@@ -1,6 +1,8 @@
 """Finds out who is alive: probes push workers, counts what pull workers miss.
 
-Source: contracts §1 (timeouts), architecture §5: every 2 s, three missed = dead.
+Source: contracts §1 (timeouts), architecture §5: every 2 s, three missed = dead. A job must run elsewhere
+within 9 s (I6), so workers are looked at twice an interval, and silence is what is measured: counting looks
+alone adds a whole interval to it, and each probe that hangs adds another.
 """
 
 from __future__ import annotations
@@ -19,6 +21,9 @@ from orchestrator.service.registry import MISSED_LIMIT, Registry, Worker
 log = structlog.get_logger(__name__)
 
 _FORGET_S: Final = 60.0
+_LOOKS_PER_INTERVAL: Final = 2
+# Beside the silence: so many looks or probes in a row. One would do, were it never we who had been asleep.
+_MISSED_PROBES: Final = 2
 
 
 class Liveness:
@@ -45,11 +50,11 @@ class Liveness:
         self._checking: dict[WorkerId, asyncio.Task[None]] = {}
 
     async def run(self) -> None:
-        """Look at every worker once a heartbeat interval, for ever; one that hangs delays no other."""
+        """Look at every worker twice a heartbeat interval, for ever; one that hangs delays no other."""
         forgot_at = self._clock.monotonic()
         try:
             while True:
-                await asyncio.sleep(self._heartbeat_interval_s)
+                await asyncio.sleep(self._heartbeat_interval_s / _LOOKS_PER_INTERVAL)
                 for worker in self._registry.all():
                     self._begin(worker)
                 try:
@@ -81,10 +86,11 @@ class Liveness:
             return
         if not worker.is_push:
             if worker.line is not None or worker.missed >= MISSED_LIMIT:
-                await self._missed(worker, silent_s)
+                await self._missed(worker, limit=MISSED_LIMIT)
             return
         is_given_up = silent_s > self._registration_timeout_s
-        if is_given_up and self._clock.monotonic() - worker.probed_at < self._retry_interval_s:
+        pause_s = self._retry_interval_s if is_given_up else self._heartbeat_interval_s
+        if self._clock.monotonic() - worker.probed_at < pause_s:
             return
         worker.probed_at = self._clock.monotonic()
         endpoint = worker.registration.endpoint
@@ -95,7 +101,7 @@ class Liveness:
         if is_healthy:
             self.heard(worker)
         else:
-            await self._missed(worker, silent_s)
+            await self._missed(worker, limit=_MISSED_PROBES)
 
     def heard(self, worker: Worker) -> None:
         """Note a sign of life; who was dead is asked again."""
@@ -103,10 +109,13 @@ class Liveness:
             log.info("worker_back", worker_id=worker.registration.worker_id)
             self._dispatch.wake(worker.registration.service_id)
 
-    async def _missed(self, worker: Worker, silent_s: float) -> None:
-        """Count; from the third on see that it is said to be gone and holds no job, until both are done."""
+    async def _missed(self, worker: Worker, *, limit: int) -> None:
+        """Count; the dead are said to be gone and hold no job: tried at each look until both are done."""
+        silent_s = self._clock.monotonic() - worker.heard_at
+        if silent_s < self._heartbeat_interval_s:
+            return  # it was heard while its probe hung
         worker.missed += 1
-        if worker.missed < MISSED_LIMIT:
+        if worker.missed < limit or silent_s < MISSED_LIMIT * self._heartbeat_interval_s:
             return
         reason = f"not heard for {silent_s:.0f} s"
         if worker.line is not None:

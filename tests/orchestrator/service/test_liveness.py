@@ -158,6 +158,49 @@ async def test_a_probe_of_an_old_address_says_nothing_about_the_new_registration
         assert (await running.now(session.id)).jobs[0].attempt == 1
 
 
+async def test_a_frozen_worker_is_dead_in_time_though_each_probe_of_it_hangs() -> None:
+    async with assembly() as running:
+        worker, session = await with_job(running)
+
+        async def hangs(endpoint: str) -> bool:
+            running.clock.advance(2.0)  # until the probe's own deadline
+            return False
+
+        running.caller.is_healthy = hangs  # type: ignore[method-assign]
+        heard_at = running.clock.seconds
+        while not worker.is_dead:
+            running.clock.advance(1.0)
+            await running.liveness.check(worker)
+        assert 6.0 <= running.clock.seconds - heard_at <= 8.0
+        assert (await running.now(session.id)).jobs[0].state is JobState.PENDING
+
+
+async def test_who_was_heard_while_its_probe_hung_missed_nothing() -> None:
+    async with assembly() as running:
+        worker, _ = await with_job(running)
+
+        async def beats_meanwhile(endpoint: str) -> bool:
+            running.clock.advance(2.0)
+            running.push.heartbeat("asr", None, load=None, draining=False)
+            return False
+
+        running.caller.is_healthy = beats_meanwhile  # type: ignore[method-assign]
+        await passes(running, 5)
+        assert (worker.missed, worker.is_dead) == (0, False)
+
+
+async def test_nobody_is_dead_because_we_were_asleep() -> None:
+    async with assembly() as running:
+        pulled, line, _ = await pull_worker(running)
+        await running.add_push_worker("tts")
+        pushed = running.registry.get(WorkerId("tts"))
+        running.caller.healthy = set()
+        running.clock.advance(60.0)
+        for worker in (pulled, pushed):
+            await running.liveness.check(worker)
+        assert (line.closed, pulled.is_dead, pushed.is_dead) == ("", False, False)
+
+
 # --- pull workers ---
 
 
