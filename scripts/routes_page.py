@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 from typing import Final
 
+from orchestrator.core.admission import MAX_STANDINGS
 from orchestrator.web.app import API, ROUTES
 from orchestrator.web.bodies import READ_DEADLINE_S
 from orchestrator.web.errors import MAX_BODY_BYTES
@@ -32,7 +33,7 @@ One body for every error, those of the framework included:
 |---|---|---|
 | 400 | InvalidRequest | the body is no JSON, or the bytes are no HTTP |
 | 401 | Unauthorized | a webhook that our LiveKit did not sign |
-| 403 | Forbidden | a page of a foreign origin opens a worker's socket |
+| 403 | Forbidden | a page of a foreign origin opens a worker's socket; a token for somebody who was removed |
 | 404 | SessionNotFound, MicroserviceNotFound, NotFound | there is no such thing, or no such path |
 | 405 | MethodNotAllowed | the `Allow` header lists the methods |
 | 406 | NotAcceptable | the streaming create without `Accept: text/event-stream` |
@@ -47,12 +48,29 @@ One body for every error, those of the framework included:
 | 503 | StoreUnavailable, Unavailable, NotReady | try again, as `Retry-After` says |
 """
 
+REMOVAL: Final = f"""## Removing somebody
+
+`DELETE {API}/sessions/{{session_id}}/participants/{{identity}}` puts somebody out at once and keeps them
+out, whether they are there or not: tokens that they have are useless, and `…/token` answers 403. With
+`?bar=false` they are put out and may ask for a new token; that also lets a barred one back in. The answer
+is `{{"session_id","identity","barred"}}`.
+
+- A token for another role than before does the same to the tokens of the earlier role: whoever is connected
+  with one is put out at once. Repeating `…/token` with the same role changes nothing.
+- Somebody who tries an old token, also one of an ended session in a room of the same name, is put out when
+  LiveKit's webhook tells of them (bound: 500 ms), without webhooks by the next list (`[reconcile]
+  participants_interval` + 2 s). They never count as a client. `GET …/participants` shows them with
+  `"admitted": false`, and under `barred` who is kept out.
+- A worker's identity: its job is offered again, to another worker if there is one. The recorder's: 409.
+- A session takes {MAX_STANDINGS} such identities, then 409.
+"""
+
 STREAMS: Final = f"""## Event streams
 
 `GET {API}/sessions/{{session_id}}/events` and `GET {API}/events` answer as `text/event-stream`. Each event
 has `id: GENERATION:NUMBER`, the same on both; `Last-Event-ID` (or `?last_event_id=` for a browser's first
 connect) resumes after it, without gap or repeat. Without it a session's stream replays what is retained, and
-the global one begins now (`?from=start`: at the oldest that is retained).
+the global one begins now (`?from=start`: at the oldest that is retained). [EVENTS.md](EVENTS.md) lists them.
 
 - A resume that cannot be honoured begins with `event: gap`, `data: {{"from","to","snapshot"}}`: the snapshot
   is the session as it was at `to` (null on the global stream: load again what you show), and `id` is `to`.
@@ -75,4 +93,4 @@ def render() -> str:
         purpose = " ".join(inspect.cleandoc(route.handler.__doc__ or "").split("\n\n")[0].split())
         rows.append(f"| `{route.method} {route.path}` | {purpose} |")
     short = f"\nThe routes under `{API}/sessions` also answer under `/sessions`.\n"
-    return "\n".join([INTRODUCTION, "\n".join(rows) + "\n" + short, STREAMS, ERRORS])
+    return "\n".join([INTRODUCTION, "\n".join(rows) + "\n" + short, REMOVAL, STREAMS, ERRORS])

@@ -25,7 +25,7 @@ SILENCE_S: Final = 45.0  # of an event stream; the orchestrator sends something 
 MAX_ANSWER_BYTES: Final = 16 * 1024 * 1024
 TERMINATED: Final = "session_terminated"
 T = TypeVar("T")
-_Method = Literal["GET", "POST"]
+_Method = Literal["GET", "POST", "DELETE"]
 
 
 class SessionOptions(TypedDict, total=False):
@@ -150,12 +150,32 @@ class Client:
     ) -> TokenGranted:
         """Mint a token for one more participant, or a new one for the same.
 
+        Another ``role`` than before puts out whoever is connected in the earlier one.
+
         Raises:
             NotFoundError: there is no such session.
             ConflictError: the session is ending or over.
+            ForbiddenError: this user was removed and is kept out.
         """
         body = TokenRequest(user_identity=user_identity, user_name=user_name, role=role)
         return await self._call("POST", _path(session_id, "/token"), TokenGranted, body=_without_nulls(body))
+
+    async def remove_participant(self, session_id: str, identity: str, *, bar: bool = True) -> None:
+        """Put somebody out of the room and make all their tokens useless; again is no error.
+
+        A worker's job is offered again, to another worker if there is one.
+
+        Args:
+            session_id: whose room.
+            identity: the participant's; they need not be there.
+            bar: they get no new token either; False lets them ask, also who was barred before.
+
+        Raises:
+            NotFoundError: there is no such session.
+            ConflictError: the session is ending or over, or this is the recorder.
+        """
+        path = _path(session_id, f"/participants/{quote(identity, safe='')}")
+        await self._call("DELETE", f"{path}?bar={'true' if bar else 'false'}", Any)
 
     async def terminate(self, session_id: str) -> None:
         """End a session; ending it again is no error.

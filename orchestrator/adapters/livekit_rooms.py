@@ -20,6 +20,7 @@ from livekit.protocol import models
 from livekit.protocol import room as rooms_proto
 
 from orchestrator.core.errors import RoomServerError, RoomServerUnavailableError
+from orchestrator.core.grants import ATTRIBUTE_GRANT, ATTRIBUTE_SESSION
 from orchestrator.core.ids import Identity, ParticipantSid, RoomName, RoomSid, ServiceId, SessionId
 from orchestrator.core.triggers import Participant, Role
 from orchestrator.ports import Room
@@ -265,14 +266,19 @@ def read_participant(info: ParticipantRecord) -> Participant:
     """Turn LiveKit's record of a participant into ours; who we minted no role for is a client."""
     role = _ROLES.get(info.attributes.get(ATTRIBUTE_ROLE, ""), "client")
     service_id = info.attributes.get(ATTRIBUTE_SERVICE, "")
-    attempt = info.attributes.get(ATTRIBUTE_ATTEMPT, "")
-    # Attributes that we did not sign can hold anything: "²" is a digit, but no number.
-    is_number = attempt.isdecimal() and len(attempt) < 10
-    is_worker = role in ("worker", "recorder") and bool(service_id) and is_number
+    attempt = _number(info.attributes.get(ATTRIBUTE_ATTEMPT, ""))
+    is_worker = role in ("worker", "recorder") and bool(service_id) and attempt is not None
     return Participant(
         identity=Identity(info.identity),
         sid=ParticipantSid(info.sid),
         role=role if is_worker or role in ("client", "operator") else "client",
         service_id=ServiceId(service_id) if is_worker else None,
-        attempt=int(attempt) if is_worker else 0,
+        attempt=attempt or 0 if is_worker else 0,
+        grant=_number(info.attributes.get(ATTRIBUTE_GRANT, "")) or 0,
+        session_id=info.attributes.get(ATTRIBUTE_SESSION, ""),
     )
+
+
+def _number(text: str) -> int | None:
+    """Read a number of ours; attributes that we did not sign can hold anything ("²" is a digit, but none)."""
+    return int(text) if text.isdecimal() and len(text) < 10 else None

@@ -14,7 +14,7 @@ import msgspec
 from jwt.utils import base64url_encode
 
 from orchestrator.core.errors import SettingsError
-from orchestrator.core.grants import Grant
+from orchestrator.core.grants import ATTRIBUTE_GRANT, ATTRIBUTE_SESSION, Grant
 from orchestrator.ports import Token
 from sdk.wire import ATTRIBUTE_ATTEMPT, ATTRIBUTE_ROLE, ATTRIBUTE_SERVICE
 
@@ -64,6 +64,10 @@ class LivekitTokens:
         attributes: dict[str, str] = {ATTRIBUTE_ROLE: grant.role}
         if grant.service_id is not None:
             attributes |= {ATTRIBUTE_SERVICE: grant.service_id, ATTRIBUTE_ATTEMPT: str(grant.attempt)}
+        else:
+            attributes[ATTRIBUTE_GRANT] = str(grant.number)
+        if grant.session_id is not None:
+            attributes[ATTRIBUTE_SESSION] = grant.session_id
         claims: dict[str, Any] = {
             "sub": grant.identity,
             "iss": self._api_key,

@@ -22,7 +22,7 @@ class DeleteRoom(Struct, frozen=True, kw_only=True, tag="DeleteRoom"):
 
 
 class RemoveParticipant(Struct, frozen=True, kw_only=True, tag="RemoveParticipant"):
-    """Put an identity out of the room (a missing one is out)."""
+    """Put an identity out of the room (a missing one is out), unless who has it by then may be there."""
 
     room_name: str
     identity: str

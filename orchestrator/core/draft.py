@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import Any
+from typing import Any, Final
 
 from orchestrator.core.commands import Command, LeaveJob, RemoveParticipant
 from orchestrator.core.events import (
@@ -18,12 +18,15 @@ from orchestrator.core.events import (
     SessionEvent,
     SessionStatusChanged,
 )
+from orchestrator.core.ids import Identity
 from orchestrator.core.jobs import HELD, OVER, Job, JobCause
 from orchestrator.core.jobs import move as move_job
 from orchestrator.core.recording import Recording, RecordingStatus, check_move
 from orchestrator.core.session import Deadline, Session, due_in, evolve, with_job, without
 from orchestrator.core.states import Cause, move
 from orchestrator.core.triggers import Participant
+
+_REMOVED_KEPT: Final = 32  # SIDs; one that is forgotten and seen again is said once more
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -132,15 +135,26 @@ class Draft:
         )
 
     def remove(self, participant: Participant, reason: str) -> None:
-        """Ask LiveKit to put somebody out, and say why."""
+        """Ask LiveKit to put somebody out, and say why; whoever is seen again is not said again."""
         session = self.session
-        self.set(participants={sid: p for sid, p in session.participants.items() if sid != participant.sid})
+        self.ask_removal(participant.identity, reason)
+        if participant.sid in session.removed:
+            return
+        self.set(
+            participants={sid: p for sid, p in session.participants.items() if sid != participant.sid},
+            removed=(*session.removed, participant.sid)[-_REMOVED_KEPT:],
+        )
+        self.say_removed(participant.identity, reason)
+
+    def ask_removal(self, identity: Identity, reason: str) -> None:
+        """Ask LiveKit to put out whoever has this identity and may not be there."""
         self.commands.append(
-            RemoveParticipant(room_name=session.room_name, identity=participant.identity, reason=reason)
+            RemoveParticipant(room_name=self.session.room_name, identity=identity, reason=reason)
         )
-        self.events.append(
-            ParticipantRemoved(session_id=session.id, identity=participant.identity, reason=reason)
-        )
+
+    def say_removed(self, identity: Identity, reason: str) -> None:
+        """Append `participant_removed`."""
+        self.events.append(ParticipantRemoved(session_id=self.session.id, identity=identity, reason=reason))
 
     def put_recording(self, recording: Recording) -> None:
         """Replace the recording's record; a move of its status goes by the table and is said."""

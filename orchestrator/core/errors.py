@@ -4,6 +4,7 @@ OrchestratorError
 ├── SessionNotFoundError      404: no such session (or not yours)
 ├── WorkerNotFoundError       404: no such registration; register again
 ├── IllegalTransitionError    409 from HTTP; a late hint is logged and dropped
+├── BarredError               403: was removed from the session and is kept out
 ├── RoomNameTakenError        409: choose another room name, or none
 ├── ServicesTimeoutError      408: `strict` ended the session while the caller waited
 ├── WebhookRefusedError       401: a webhook that our LiveKit did not sign
@@ -37,6 +38,16 @@ class WorkerNotFoundError(OrchestratorError):
 
 class IllegalTransitionError(OrchestratorError):
     """The session's state does not allow this."""
+
+
+class BarredError(OrchestratorError):
+    """Somebody was removed from the session and is kept out: no token."""
+
+    def __init__(self, identity: str) -> None:
+        super().__init__(
+            f"{identity!r} was removed from this session and is kept out; "
+            "DELETE …/participants/IDENTITY?bar=false lets them ask again"
+        )
 
 
 class RoomNameTakenError(OrchestratorError):

@@ -6,10 +6,30 @@ Source: architecture §4 (room and token policy), contracts §5.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Final, Literal
 
-from orchestrator.core.ids import Identity, RoomName, ServiceId, identity_of
+from orchestrator.core.ids import Identity, RoomName, ServiceId, SessionId, identity_of
 from orchestrator.core.triggers import Role
+
+# Beside the attributes that workers read too (`sdk.wire`), these are signed into tokens: what an old token
+# is known by. LiveKit signs them again into every token that it renews.
+ATTRIBUTE_SESSION: Final = "greenroom.session"
+ATTRIBUTE_GRANT: Final = "greenroom.grant"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Standing:
+    """What the record keeps of an identity whose earlier tokens no longer count.
+
+    Attributes:
+        number: a token minted with a lower grant number is useless; who has no standing is at 0.
+        role: the one that tokens were last minted for.
+        is_barred: gets no token any more.
+    """
+
+    number: int
+    role: Literal["client", "operator"] = "client"
+    is_barred: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -18,7 +38,8 @@ class Grant:
 
     Attributes:
         kind: LiveKit's participant kind; a hidden recorder must be an agent, else it keeps rooms open.
-        attributes: signed into the token; by them we know whom we minted it for.
+        session_id: signed into the token: a room name can be used again by another session.
+        number: grant number of the identity, signed into tokens of clients and operators (`Standing`).
     """
 
     room_name: RoomName
@@ -33,27 +54,54 @@ class Grant:
     kind: Literal["standard", "agent"] = "standard"
     service_id: ServiceId | None = None
     attempt: int = 0
+    session_id: SessionId | None = None
+    number: int = 0
 
 
-def client_grant(room_name: RoomName, identity: Identity, name: str) -> Grant:
+def client_grant(
+    room_name: RoomName,
+    identity: Identity,
+    name: str,
+    *,
+    session_id: SessionId | None = None,
+    number: int = 0,
+) -> Grant:
     """Let a client publish, subscribe and send data."""
-    return Grant(room_name=room_name, identity=identity, name=name, role="client")
+    return Grant(
+        room_name=room_name,
+        identity=identity,
+        name=name,
+        role="client",
+        session_id=session_id,
+        number=number,
+    )
 
 
-def operator_grant(room_name: RoomName, identity: Identity, name: str) -> Grant:
+def operator_grant(
+    room_name: RoomName,
+    identity: Identity,
+    name: str,
+    *,
+    session_id: SessionId | None = None,
+    number: int = 0,
+) -> Grant:
     """Let an operator look and listen, unseen and without publishing."""
     return Grant(
         room_name=room_name,
         identity=identity,
         name=name,
         role="operator",
+        session_id=session_id,
+        number=number,
         can_publish=False,
         can_publish_data=False,
         hidden=True,
     )
 
 
-def worker_grant(room_name: RoomName, service_id: ServiceId, attempt: int) -> Grant:
+def worker_grant(
+    room_name: RoomName, service_id: ServiceId, attempt: int, *, session_id: SessionId | None = None
+) -> Grant:
     """Let an attempt of a service publish, subscribe and send data, under its attempt's identity."""
     return Grant(
         room_name=room_name,
@@ -62,10 +110,13 @@ def worker_grant(room_name: RoomName, service_id: ServiceId, attempt: int) -> Gr
         role="worker",
         service_id=service_id,
         attempt=attempt,
+        session_id=session_id,
     )
 
 
-def recorder_grant(room_name: RoomName, service_id: ServiceId, attempt: int) -> Grant:
+def recorder_grant(
+    room_name: RoomName, service_id: ServiceId, attempt: int, *, session_id: SessionId | None = None
+) -> Grant:
     """Let an attempt of the recorder subscribe, hidden, as an agent; it lights the recording indicator."""
     return Grant(
         room_name=room_name,
@@ -79,4 +130,5 @@ def recorder_grant(room_name: RoomName, service_id: ServiceId, attempt: int) -> 
         kind="agent",
         service_id=service_id,
         attempt=attempt,
+        session_id=session_id,
     )

@@ -5,14 +5,14 @@ Presence is what LiveKit lists, keyed by SID: names and times may repeat, SIDs d
 
 from __future__ import annotations
 
-from orchestrator.core import ending
+from orchestrator.core import admission, ending
 from orchestrator.core.draft import Draft, armed_for
 from orchestrator.core.events import (
     ClientJoined,
     MicroserviceJoined,
     SessionReady,
 )
-from orchestrator.core.jobs import HELD, Job, JobCause, JobState
+from orchestrator.core.jobs import Job, JobCause, JobState
 from orchestrator.core.states import Cause, RoomStatus
 from orchestrator.core.triggers import Participant, ParticipantsSeen
 from orchestrator.core.work import needs_room
@@ -79,11 +79,12 @@ def service_timeout(draft: Draft, number: str) -> None:
 
 def _joined(draft: Draft, participant: Participant) -> None:
     session = draft.session
-    if participant.service_id is not None:
-        job = session.job_of(participant.service_id)
-        if job is None or job.attempt != participant.attempt or job.state not in HELD:
-            draft.remove(participant, "a newer attempt of this job exists")
-            return
+    refusal = admission.refusal(session, participant)
+    if refusal is not None:
+        draft.remove(participant, refusal)
+        return
+    job = session.job_of(participant.service_id) if participant.service_id is not None else None
+    if job is not None:
         _forget_identity(draft, participant)
         _worker_joined(draft, job, participant)
         return
@@ -141,7 +142,7 @@ def _seen_while_ending(draft: Draft, trigger: ParticipantsSeen) -> None:
         return
     for participant in trigger.present:
         if participant.sid not in session.participants:
-            draft.remove(participant, "the session is ending")
+            draft.remove(participant, admission.ENDING)
     gone = trigger.gone & session.participants.keys()
     for sid in sorted(gone):
         ending.say_gone(draft, session.participants[sid])

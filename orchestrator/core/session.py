@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any, Final, Literal
 
+from orchestrator.core.grants import Standing
 from orchestrator.core.ids import Identity, ParticipantSid, RoomName, RoomSid, ServiceId, SessionId, WorkerId
 from orchestrator.core.jobs import HELD, Job
 from orchestrator.core.recording import RECORDER, Recording
@@ -58,6 +59,8 @@ class Session:
         is_name_held: nobody else gets this room name until LiveKit has confirmed its deletion.
         stage: where the ending stands, "" before it.
         participants: who is in the room, by SID.
+        standings: whose earlier tokens no longer count, by identity.
+        removed: whom we put out lately, the last at the end: seen again they are put out without a new event.
         deadlines: armed ones, by name.
         armings: how many deadlines were armed so far.
     """
@@ -82,6 +85,8 @@ class Session:
     limits: Limits = field(default_factory=Limits)
     jobs: tuple[Job, ...] = ()
     participants: dict[ParticipantSid, Participant] = field(default_factory=dict)
+    standings: dict[Identity, Standing] = field(default_factory=dict)
+    removed: tuple[ParticipantSid, ...] = ()
     recording: Recording | None = None
     deadlines: dict[str, Deadline] = field(default_factory=dict)
     armings: int = 0

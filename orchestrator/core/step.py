@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import assert_never
 
-from orchestrator.core import ending, presence, work
+from orchestrator.core import admission, ending, presence, work
 from orchestrator.core.commands import CreateRoom, DeleteRoom
 from orchestrator.core.draft import Decision, Draft
 from orchestrator.core.events import RoomRecreated, SessionCreated
@@ -28,6 +28,8 @@ from orchestrator.core.triggers import (
     JobRefused,
     ParticipantsSeen,
     RecordingReported,
+    RemovalAsked,
+    RoleAsked,
     RoomCreated,
     RoomCreateFailed,
     RoomDeleted,
@@ -154,6 +156,10 @@ def step(session: Session, trigger: Trigger, now: datetime) -> Decision:
         case TerminateAsked():
             if session.is_live:
                 ending.begin(draft, Cause.ENDED, trigger.reason)
+        case RemovalAsked():
+            admission.removal_asked(draft, trigger)
+        case RoleAsked():
+            admission.role_asked(draft, trigger)
         case DeadlineReached():
             _deadline_reached(draft, trigger)
         case _:

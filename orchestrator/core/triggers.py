@@ -18,6 +18,8 @@ class Participant:
     Attributes:
         role: from the signed attribute that we minted; ``client`` when there is none.
         service_id, attempt: from the signed attributes of workers; None and 0 for others.
+        grant: from the signed attribute of clients and operators; 0 when there is none.
+        session_id: which session the token was minted for; "" when we did not mint it.
     """
 
     identity: Identity
@@ -25,6 +27,8 @@ class Participant:
     role: Role = "client"
     service_id: ServiceId | None = None
     attempt: int = 0
+    grant: int = 0
+    session_id: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -135,6 +139,22 @@ class TerminateAsked:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class RemovalAsked:
+    """A caller wants somebody out of the room: with ``is_barred`` for good, else until a new token."""
+
+    identity: Identity
+    is_barred: bool = True
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RoleAsked:
+    """A token of this role is about to be minted for somebody."""
+
+    identity: Identity
+    role: Literal["client", "operator"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class DeadlineReached:
     """A deadline is due; it does nothing when its arming is over."""
 
@@ -174,6 +194,8 @@ Trigger = (
     | JobDone
     | JobLost
     | TerminateAsked
+    | RemovalAsked
+    | RoleAsked
     | DeadlineReached
     | RecordingReported
 )

@@ -12,6 +12,7 @@ from typing import Final, Protocol, assert_never
 
 import structlog
 
+from orchestrator.core.admission import refusal
 from orchestrator.core.commands import (
     ControlRecording,
     CreateRoom,
@@ -139,10 +140,7 @@ class CommandRunner:
             case DeleteRoom():
                 await self._delete_room(row, session)
             case RemoveParticipant() as command:
-                if session.is_live:
-                    await self._rooms.remove_participant(
-                        RoomName(command.room_name), Identity(command.identity)
-                    )
+                await self._remove_participant(command, session)
                 await self._store.finish_command(row)
             case LeaveJob() as command:
                 await self._leave(row, command, session)
@@ -171,6 +169,15 @@ class CommandRunner:
             if (room.deployment_id, room.session_id) == (self._sessions.deployment_id, session.id):
                 await self._rooms.delete_room(name)
         await self._sessions.apply(session.id, RoomDeleted(), finished=(row,))
+
+    async def _remove_participant(self, command: RemoveParticipant, session: Session) -> None:
+        if session.is_over:
+            return  # the room is deleted with everybody in it
+        name, identity = RoomName(command.room_name), Identity(command.identity)
+        for participant in await self._rooms.list_participants(name):
+            if participant.identity == identity and refusal(session, participant) is None:
+                return  # back with a token that counts: LiveKit removes by identity, not by SID
+        await self._rooms.remove_participant(name, identity)
 
     async def _leave(self, row: CommandRow, command: LeaveJob, session: Session) -> None:
         has_left = await self._workers.leave(command, session)

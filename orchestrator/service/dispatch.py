@@ -243,7 +243,7 @@ class Dispatch:
     def token_for(self, session: Session, job: Job) -> Token:
         """Mint the room token of a job's attempt; never stored."""
         make = recorder_grant if job.service_id == RECORDER else worker_grant
-        return self._tokens.mint(make(session.room_name, job.service_id, job.attempt))
+        return self._tokens.mint(make(session.room_name, job.service_id, job.attempt, session_id=session.id))
 
     async def leave(self, command: LeaveJob, session: Session) -> bool:
         """Tell a worker to leave; True when it answered that it has left."""

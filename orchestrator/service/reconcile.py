@@ -12,9 +12,9 @@ from typing import Final
 import structlog
 
 from orchestrator.core.errors import OrchestratorError, RoomServerError, RoomServerUnavailableError
-from orchestrator.core.ids import RoomName, SessionId
+from orchestrator.core.ids import RoomName, RoomSid, SessionId
 from orchestrator.core.session import Session
-from orchestrator.core.triggers import ParticipantsSeen, RoomCreated, RoomLost
+from orchestrator.core.triggers import Participant, ParticipantsSeen, RoomCreated, RoomLost
 from orchestrator.ports import Clock, Room, RoomServer
 from orchestrator.service.sessions import Sessions
 
@@ -43,6 +43,7 @@ class Reconciler:
         self._rooms_interval_s = rooms_interval_s
         self._participants_interval_s = participants_interval_s
         self._ghosts: dict[RoomName, float] = {}  # since when a room of ours without a session is seen
+        self._sids: dict[RoomName, RoomSid] = {}  # of the last list of rooms
         self._slots = asyncio.Semaphore(_SIDE_BY_SIDE)
         self.is_reachable = True  # whether the last list was answered
         self.last_pass_s = 0.0
@@ -63,8 +64,10 @@ class Reconciler:
 
     async def run_participants(self) -> None:
         """Compare the participants of all rooms for ever."""
+        took_s = 0.0
         while True:
-            await asyncio.sleep(self._participants_interval_s)
+            await asyncio.sleep(max(0.0, self._participants_interval_s - took_s))
+            started = self._clock.monotonic()
             if self.is_reachable:
                 await asyncio.gather(
                     *(
@@ -73,45 +76,52 @@ class Reconciler:
                         if session.room_sid is not None and not session.is_over
                     )
                 )
+            took_s = self._clock.monotonic() - started
 
     async def compare_rooms(self) -> None:
         """Find rooms that LiveKit lost and rooms that nobody needs any more."""
-        listed = {room.name: room for room in await self._rooms.list_rooms()}
+        listed = await self._list_rooms()
         lost = [s for s in self._sessions.live.all() if self._is_lost(s, listed)]
         if lost:
             await asyncio.sleep(_SECOND_LOOK_S)
-            listed = {room.name: room for room in await self._rooms.list_rooms()}
-            for before in lost:
-                session = self._sessions.live.get(before.id)
-                if session is not None and session.room_sid == before.room_sid:
-                    await self._confirm_lost(session, listed)
+            listed = await self._list_rooms()
+            await asyncio.gather(*(self._confirm_lost(session, listed) for session in lost))
         await self._sweep_ghosts(listed)
 
     async def look(self, session_id: SessionId) -> None:
         """Bring the view of one room in line with LiveKit's list, absences confirmed by a second list.
 
         Raises:
-            RoomServerError: LiveKit did not answer; nothing was concluded.
+            RoomServerError: LiveKit did not answer, or has another room under this name; nothing was
+                concluded.
         """
+        session = await self._sessions.get(session_id)
+        if session.room_sid is None:
+            return
+        present = await self._list(session)
+        session = await self._sessions.get(session_id)
+        sids = {participant.sid for participant in present}
+        gone = session.participants.keys() - sids
+        if sids - session.participants.keys():
+            session = await self._sessions.apply(session_id, ParticipantsSeen(present=tuple(present)))
+        if not gone:
+            return
+        await asyncio.sleep(_SECOND_LOOK_S)
+        present = await self._list(session)
+        still_gone = frozenset(gone - {participant.sid for participant in present})
+        if still_gone:
+            await self._sessions.apply(session_id, ParticipantsSeen(present=tuple(present), gone=still_gone))
+
+    async def _list(self, session: Session) -> list[Participant]:
+        if self._sids.get(session.room_name, session.room_sid) != session.room_sid:
+            raise RoomServerError("a room of another life or owner has the name now; it is being looked into")
         async with self._slots:
-            session = await self._sessions.get(session_id)
-            if session.room_sid is None:
-                return
-            present = await self._rooms.list_participants(session.room_name)
-            session = await self._sessions.get(session_id)
-            sids = {participant.sid for participant in present}
-            gone = session.participants.keys() - sids
-            if sids - session.participants.keys():
-                session = await self._sessions.apply(session_id, ParticipantsSeen(present=tuple(present)))
-            if not gone:
-                return
-            await asyncio.sleep(_SECOND_LOOK_S)
-            present = await self._rooms.list_participants(session.room_name)
-            still_gone = frozenset(gone - {participant.sid for participant in present})
-            if still_gone:
-                await self._sessions.apply(
-                    session_id, ParticipantsSeen(present=tuple(present), gone=still_gone)
-                )
+            return await self._rooms.list_participants(session.room_name)
+
+    async def _list_rooms(self) -> dict[RoomName, Room]:
+        listed = {room.name: room for room in await self._rooms.list_rooms()}
+        self._sids = {name: room.sid for name, room in listed.items()}
+        return listed
 
     async def _look_quietly(self, session_id: SessionId) -> None:
         try:
@@ -127,14 +137,18 @@ class Reconciler:
             and (room is None or room.sid != session.room_sid)
         )
 
-    async def _confirm_lost(self, session: Session, listed: dict[RoomName, Room]) -> None:
+    async def _confirm_lost(self, before: Session, listed: dict[RoomName, Room]) -> None:
+        session = self._sessions.live.get(before.id)
+        if session is None or session.room_sid != before.room_sid or not self._is_lost(session, listed):
+            return
         room = listed.get(session.room_name)
-        if room is None:
-            log.info("room_lost", session_id=session.id, room_name=session.room_name)
-            await self._sessions.apply(session.id, RoomLost(sid=session.room_sid))
-        elif room.sid != session.room_sid and self._is_of(room, session):
+        if room is not None and self._is_of(room, session):
             # Made again by a CreateRoom whose answer we never saw.
             await self._sessions.apply(session.id, RoomCreated(sid=room.sid))
+        else:
+            # Missing, or a stranger has its name: then making it again says so, and ends the session.
+            log.info("room_lost", session_id=session.id, room_name=session.room_name)
+            await self._sessions.apply(session.id, RoomLost(sid=session.room_sid))
 
     async def _sweep_ghosts(self, listed: dict[RoomName, Room]) -> None:
         now = self._clock.monotonic()

@@ -14,6 +14,7 @@ from typing import Final, Literal, Protocol
 
 import structlog
 
+from orchestrator.core.admission import standing_of
 from orchestrator.core.draft import Decision
 from orchestrator.core.errors import (
     FencedError,
@@ -33,6 +34,8 @@ from orchestrator.core.triggers import (
     JobOffered,
     JobReady,
     Participant,
+    RemovalAsked,
+    RoleAsked,
     RoomCreated,
     RoomCreateFailed,
     TerminateAsked,
@@ -186,15 +189,31 @@ class Sessions:
     ) -> Token:
         """Mint a room token, also while the room is still being created.
 
+        Another role than before makes the tokens of the earlier one useless, and whoever is connected with
+        one is put out at once.
+
         Raises:
             IllegalTransitionError: the session is over; its tokens are refused.
+            BarredError: this identity was removed and is kept out.
         """
         session = await self.get(session_id)
         if session.room_status not in _MAY_JOIN:
             raise IllegalTransitionError(
                 f"session {session_id} is {session.room_status.value}: it gives no more tokens"
             )
+        if standing_of(session, identity).role != role:
+            session = await self.apply(session_id, RoleAsked(identity=identity, role=role))
         return self._client_token(session, identity, name, role)
+
+    async def remove(self, session_id: SessionId, identity: Identity, *, is_barred: bool) -> Session:
+        """Put somebody out of the room and make their tokens useless; ``is_barred``: they get no new one.
+
+        A worker is not barred: its attempt is lost and the job offered again.
+
+        Raises:
+            IllegalTransitionError: the session is ending, this is the recorder, or too many were removed.
+        """
+        return await self.apply(session_id, RemovalAsked(identity=identity, is_barred=is_barred))
 
     async def service_ready(self, session_id: SessionId, service_id: ServiceId) -> Session:
         """Take a service's word that it is ready (counts where it asked for `manual_ready`).
@@ -355,7 +374,10 @@ class Sessions:
         self, session: Session, identity: Identity, name: str, role: Literal["client", "operator"]
     ) -> Token:
         make = client_grant if role == "client" else operator_grant
-        return self._tokens.mint(make(session.room_name, identity, name))
+        number = standing_of(session, identity).number
+        return self._tokens.mint(
+            make(session.room_name, identity, name, session_id=session.id, number=number)
+        )
 
     def _in_background(self, work: Coroutine[object, object, None]) -> None:
         task = asyncio.ensure_future(work)

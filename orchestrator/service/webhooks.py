@@ -11,6 +11,7 @@ from typing import Final
 import structlog
 
 from orchestrator.core.errors import IllegalTransitionError, SessionNotFoundError
+from orchestrator.core.ids import ParticipantSid
 from orchestrator.core.session import Session
 from orchestrator.core.triggers import ParticipantsSeen, RoomFinished, Trigger
 from orchestrator.ports import Notice
@@ -19,6 +20,7 @@ from orchestrator.service.sessions import Sessions
 log = structlog.get_logger(__name__)
 
 _LEFT: Final = ("participant_left", "participant_connection_aborted")
+_LEFT_KEPT: Final = 4096  # SIDs; one that is forgotten and joins late is gone again after the next list
 
 
 class Webhooks:
@@ -26,6 +28,7 @@ class Webhooks:
 
     def __init__(self, sessions: Sessions) -> None:
         self._sessions = sessions
+        self._left: dict[ParticipantSid, None] = {}  # the oldest first
 
     async def accept(self, notice: Notice) -> None:
         """Commit what a notice says; one that says nothing about a session of ours is accepted too.
@@ -54,10 +57,15 @@ class Webhooks:
         return session
 
     def _trigger(self, notice: Notice) -> Trigger | None:
-        if notice.event == "participant_joined" and notice.participant is not None:
-            return ParticipantsSeen(present=(notice.participant,))
-        if notice.event in _LEFT and notice.participant is not None:
-            return ParticipantsSeen(gone=frozenset({notice.participant.sid}))
+        participant = notice.participant
+        if notice.event == "participant_joined" and participant is not None:
+            # A joining that is told after its leaving: a SID never comes back.
+            return None if participant.sid in self._left else ParticipantsSeen(present=(participant,))
+        if notice.event in _LEFT and participant is not None:
+            self._left[participant.sid] = None
+            if len(self._left) > _LEFT_KEPT:
+                del self._left[next(iter(self._left))]
+            return ParticipantsSeen(gone=frozenset({participant.sid}))
         if notice.event == "room_finished":
             return RoomFinished(sid=notice.room_sid)
         return None

@@ -8,7 +8,7 @@ from typing import Final
 
 from aiohttp import web
 
-from orchestrator.web import health, session_routes, webhook_routes, worker_routes
+from orchestrator.web import health, participant_routes, session_routes, webhook_routes, worker_routes
 from orchestrator.web.errors import MAX_BODY_BYTES, error_response, expectation_problem
 from orchestrator.web.health import READINESS, Readiness
 from orchestrator.web.middleware import REQUEST_ID, edge_middleware, header_signal
@@ -46,7 +46,8 @@ ROUTES: Final = (
     Route("POST", f"{_SESSION}/terminate", session_routes.terminate_session),
     Route("POST", f"{_SESSION}/token", session_routes.give_token),
     Route("POST", f"{_SESSION}/ready", session_routes.service_ready),
-    Route("GET", f"{_SESSION}/participants", session_routes.list_participants),
+    Route("GET", f"{_SESSION}/participants", participant_routes.list_participants),
+    Route("DELETE", f"{_SESSION}/participants/{{identity}}", participant_routes.remove_participant),
     Route("GET", f"{_SESSION}/events", session_routes.session_events, is_lasting=True),
     Route("GET", f"{API}/events", session_routes.all_events, is_lasting=True),
     Route("POST", f"{API}/microservices/register", worker_routes.register_worker),

@@ -23,6 +23,7 @@ from aiohttp import web
 from msgspec import json as json_codec
 
 from orchestrator.core.errors import (
+    BarredError,
     IllegalTransitionError,
     OrchestratorError,
     RoomNameTakenError,
@@ -169,6 +170,8 @@ def _service_problem(error: OrchestratorError) -> Problem | None:
             return _problem(404, "SessionNotFound", str(error), {"session_id": error.session_id})
         case WorkerNotFoundError():
             return _problem(404, "MicroserviceNotFound", str(error))
+        case BarredError():
+            return _problem(403, "Forbidden", str(error))
         case RoomNameTakenError():
             return _problem(409, "RoomNameTaken", str(error), {"room_name": error.room_name})
         case IllegalTransitionError():

@@ -1,4 +1,4 @@
-"""Routes of sessions: create, look, token, ready, participants, end, and their events."""
+"""Routes of sessions: create, look, token, ready, end, and their events."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from orchestrator.web.errors import DrainingError, NotAcceptableError, rfc3339
 from orchestrator.web.middleware import IS_STREAM
 from orchestrator.web.services import SERVICES, Services
 from orchestrator.web.session_checks import IsService, check_token_request, new_session
-from orchestrator.web.session_view import participant_view, session_json
+from orchestrator.web.session_view import session_json
 from orchestrator.web.sse import STREAM_HEADERS, WRITE_DEADLINE_S, EventStreams
 from sdk.wire import CreateSession, Ready, SessionCreated, TokenGranted, TokenRequest
 
@@ -102,14 +102,6 @@ async def service_ready(request: web.Request) -> web.Response:
         "message": "Service marked as ready",
         "all_services_ready": not session.missing_services,
     }
-    return _json(_encode(answer))
-
-
-async def list_participants(request: web.Request) -> web.Response:
-    """Give who is in the room, asked of LiveKit now."""
-    session_id = _session_id(request)
-    present = await request.app[SERVICES].sessions.participants(session_id)
-    answer = {"session_id": session_id, "participants": [participant_view(p) for p in present]}
     return _json(_encode(answer))
 
 

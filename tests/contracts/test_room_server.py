@@ -54,6 +54,8 @@ async def rooms(request: pytest.FixtureRequest) -> AsyncIterator[Rooms]:
                 service_id=grant.service_id,
                 attempt=grant.attempt,
                 role=grant.role,
+                grant=grant.number,
+                session_id=grant.session_id or "",
             )
 
         await fake.open()
@@ -133,10 +135,10 @@ async def test_what_is_not_there_is_deleted_empty_and_out(rooms: Rooms, name: Ro
 async def test_participants_are_who_we_minted_them_for(rooms: Rooms, name: RoomName) -> None:
     await rooms.server.create_room(name, SessionId("s1"))
     grants = [
-        client_grant(name, Identity("anna@example.org"), "Anna"),
+        client_grant(name, Identity("anna@example.org"), "Anna", session_id=SessionId("s1"), number=3),
         operator_grant(name, Identity("operator"), "Olga"),
         recorder_grant(name, ServiceId("recorder"), 1),
-        worker_grant(name, ServiceId("transcribe"), 2),
+        worker_grant(name, ServiceId("transcribe"), 2, session_id=SessionId("s1")),
     ]
     await asyncio.gather(*map(rooms.join, grants))
     found = await rooms.seen(name, 4)
@@ -146,6 +148,7 @@ async def test_participants_are_who_we_minted_them_for(rooms: Rooms, name: RoomN
         ("recorder", "recorder", "recorder", 1),
         ("transcribe#2", "worker", "transcribe", 2),
     ]
+    assert [(p.grant, p.session_id) for p in found] == [(3, "s1"), (0, ""), (0, ""), (0, "s1")]
     assert len({participant.sid for participant in found} - {""}) == 4
 
 

@@ -95,6 +95,8 @@ class FakeRooms:
         service_id: str | None = None,
         attempt: int = 0,
         role: Role | None = None,
+        grant: int = 0,
+        session_id: str = "",
     ) -> Participant:
         """Have somebody join: by default a worker of the service, or a client when there is none.
 
@@ -106,6 +108,8 @@ class FakeRooms:
             role=role or ("client" if service_id is None else "worker"),
             service_id=ServiceId(service_id) if service_id is not None else None,
             attempt=attempt,
+            grant=grant,
+            session_id=session_id,
         )
         self._participants.setdefault(RoomName(room), {})[participant.identity] = participant
         return participant

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import TypeVar
 
 from orchestrator.ports import CallOutcome
@@ -20,6 +21,7 @@ class FakeCaller:
     Attributes:
         answers: outcomes of the next join calls, in order; then always yes.
         joins, leaves: what was asked, with the endpoint.
+        slow_leave: while it is set to an event, a worker leaves only after it.
         healthy: endpoints that answer their probe; None means all.
     """
 
@@ -27,6 +29,7 @@ class FakeCaller:
         self.answers: list[CallOutcome] = []
         self.joins: list[tuple[str, JoinRoom]] = []
         self.leaves: list[tuple[str, LeaveRoom]] = []
+        self.slow_leave: asyncio.Event | None = None
         self.healthy: set[str] | None = None
 
     async def join_room(self, endpoint: str, request: JoinRoom) -> CallOutcome:
@@ -37,6 +40,8 @@ class FakeCaller:
     async def leave_room(self, endpoint: str, request: LeaveRoom) -> CallOutcome:
         """Keep the request; everybody leaves."""
         self.leaves.append((endpoint, request))
+        if self.slow_leave is not None:
+            await self.slow_leave.wait()
         return YES
 
     async def is_healthy(self, endpoint: str) -> bool:

@@ -129,15 +129,27 @@ async def test_create_session_sends_what_is_given_and_nothing_else() -> None:
 async def test_the_other_calls() -> None:
     granted = {"access_token": "t", "expires_at": "e", "livekit_url": "u", "room_name": "r"}
     participants = {"session_id": "s/1", "participants": [{"identity": "ada"}]}
-    async with serving({"room_status": "Ready"}, granted, participants, {}) as (server, client):
+    async with serving({"room_status": "Ready"}, granted, participants, {}, {}, {}) as (server, client):
         assert (await client.session("s/1"))["room_status"] == "Ready"
         assert (await client.token("s/1", "ada", role="operator")).room_name == "r"
         assert await client.participants("s/1") == [{"identity": "ada"}]
+        await client.remove_participant("s/1", "a/b")
+        await client.remove_participant("s/1", "ada", bar=False)
         await client.terminate("s/1")
+        assert [request[0] for request in server.requests] == [
+            "GET",
+            "POST",
+            "GET",
+            "DELETE",
+            "DELETE",
+            "POST",
+        ]
         assert [request[1] for request in server.requests] == [
             "/api/v1/sessions/s%2F1",
             "/api/v1/sessions/s%2F1/token",
             "/api/v1/sessions/s%2F1/participants",
+            "/api/v1/sessions/s%2F1/participants/a%2Fb?bar=true",
+            "/api/v1/sessions/s%2F1/participants/ada?bar=false",
             "/api/v1/sessions/s%2F1/terminate",
         ]
 

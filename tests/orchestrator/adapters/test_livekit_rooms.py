@@ -312,3 +312,19 @@ def test_who_has_no_role_of_ours_is_a_client(attributes: dict[str, str], role: s
     found = read_participant(info)
     assert (found.identity, found.sid, found.role, found.attempt) == ("i", "PA_1", role, attempt)
     assert found.service_id == ("asr" if role == "worker" else None)
+
+
+@pytest.mark.parametrize(
+    ("attributes", "grant", "session_id"),
+    [
+        ({}, 0, ""),
+        ({"greenroom.role": "client", "greenroom.grant": "7", "greenroom.session": "s1"}, 7, "s1"),
+        ({"greenroom.grant": "-7"}, 0, ""),
+        ({"greenroom.grant": "9" * 10}, 0, ""),
+    ],
+)
+def test_a_participant_says_which_grant_of_which_session_it_has(
+    attributes: dict[str, str], grant: int, session_id: str
+) -> None:
+    found = read_participant(models.ParticipantInfo(identity="i", sid="PA_1", attributes=attributes))
+    assert (found.grant, found.session_id) == (grant, session_id)

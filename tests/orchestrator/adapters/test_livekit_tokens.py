@@ -11,14 +11,14 @@ from livekit import api
 from orchestrator.adapters.livekit_tokens import LivekitTokens
 from orchestrator.core.errors import SettingsError
 from orchestrator.core.grants import Grant, client_grant, operator_grant, recorder_grant, worker_grant
-from orchestrator.core.ids import Identity, RoomName, ServiceId
+from orchestrator.core.ids import Identity, RoomName, ServiceId, SessionId
 
 KEY, SECRET = "key", "s" * 40
 ROOM = RoomName("the room ü")
 GRANTS = {
-    "client": client_grant(ROOM, Identity("anna"), "Anna Ö"),
+    "client": client_grant(ROOM, Identity("anna"), "Anna Ö", session_id=SessionId("s1"), number=3),
     "operator": operator_grant(ROOM, Identity("olga"), "Olga"),
-    "worker": worker_grant(ROOM, ServiceId("asr"), 2),
+    "worker": worker_grant(ROOM, ServiceId("asr"), 2, session_id=SessionId("s1")),
     "recorder": recorder_grant(ROOM, ServiceId("recorder"), 1),
 }
 MINT = LivekitTokens(api_key=KEY, api_secret=SECRET, ttl_s=300)
@@ -50,6 +50,10 @@ def _theirs(grant: Grant, attributes: dict[str, str]) -> str:
 def test_claims_equal_those_of_livekits_own(role: str) -> None:
     ours = _claims(MINT.mint(GRANTS[role]).jwt)
     attributes = {"greenroom.role": role}
+    if role in ("client", "operator"):
+        attributes["greenroom.grant"] = {"client": "3", "operator": "0"}[role]
+    if role in ("client", "worker"):
+        attributes["greenroom.session"] = "s1"
     if role in ("worker", "recorder"):
         service = {"worker": ("asr", "2"), "recorder": ("recorder", "1")}[role]
         attributes |= {"greenroom.service": service[0], "greenroom.attempt": service[1]}

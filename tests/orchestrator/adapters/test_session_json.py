@@ -24,6 +24,7 @@ from orchestrator.core.commands import (
     RemoveParticipant,
 )
 from orchestrator.core.errors import StoreError
+from orchestrator.core.grants import Standing
 from orchestrator.core.ids import Identity, ParticipantSid, RecordingId, ServiceId, WorkerId
 from orchestrator.core.jobs import JobState
 from orchestrator.core.recording import Checkpoint, Control, Recording, RecordingStatus
@@ -55,6 +56,8 @@ SESSION = replace(
             attempt=2,
         )
     },
+    standings={Identity("ben"): Standing(number=2, role="operator", is_barred=True)},
+    removed=(ParticipantSid("PA_0"),),
     jobs=(replace(_new.jobs[0], state=JobState.JOINED, refused_by=(WorkerId("w"),)), _new.jobs[1]),
 )
 COMMANDS: tuple[Command, ...] = (
@@ -118,3 +121,12 @@ def test_a_field_that_came_later_has_its_default() -> None:
     del envelope["record"]["limits"]["offer_s"]
     envelope["record"]["gone"] = "in this version"
     assert decode_session(json.dumps(envelope).encode()) == SESSION
+
+
+def test_a_session_of_before_grant_numbers_has_nobody_removed() -> None:
+    envelope = json.loads(encode_session(SESSION))
+    for name in ("standings", "removed"):
+        del envelope["record"][name]
+    for participant in envelope["record"]["participants"].values():
+        del participant["grant"], participant["session_id"]
+    assert decode_session(json.dumps(envelope).encode()) == replace(SESSION, standings={}, removed=())

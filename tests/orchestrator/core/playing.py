@@ -23,6 +23,7 @@ from orchestrator.core.ids import (
 from orchestrator.core.jobs import Job
 from orchestrator.core.recording import RECORDER, Recording, RecordingStatus
 from orchestrator.core.session import Limits, Session
+from orchestrator.core.states import RoomStatus
 from orchestrator.core.step import Opening, Wanted, open_session, step
 from orchestrator.core.triggers import (
     DeadlineReached,
@@ -32,6 +33,8 @@ from orchestrator.core.triggers import (
     ParticipantsSeen,
     RecordingReported,
     RoomCreated,
+    RoomDeleted,
+    TerminateAsked,
     Trigger,
 )
 from tests.orchestrator.core.rules import check_step
@@ -141,6 +144,28 @@ def decide(session: Session | Played, trigger: Trigger, after_s: float = 0.0) ->
     decision = step(record, trigger, now)
     check_step(record, trigger, decision, now)
     return decision
+
+
+def in_state(status: RoomStatus, *services: str, record: bool = False) -> Session:
+    """A session that came to a state by itself."""
+    services = services or (("asr",) if status is RoomStatus.WAITING else ())
+    session = opened(*services, record=record)
+    served = [entry for number, name in enumerate(services, 1) for entry in serve(name.strip("?!"), number)]
+    match status:
+        case RoomStatus.CREATING:
+            played = play(session)
+        case RoomStatus.WAITING:
+            played = play(session, CREATED)
+        case RoomStatus.READY:
+            played = play(session, CREATED, *served)
+        case RoomStatus.ACTIVE:
+            played = play(session, CREATED, *served, seen(client()))
+        case RoomStatus.TERMINATING:
+            played = play(session, CREATED, *served, TerminateAsked())
+        case _:
+            played = play(session, CREATED, TerminateAsked(), RoomDeleted())
+    assert played.session.room_status is status
+    return played.session
 
 
 # --- who is in the room ---

@@ -15,7 +15,7 @@ from orchestrator.core.recording import RECORDER, TABLE, RecordingStatus
 from orchestrator.core.session import Session
 from orchestrator.core.states import TABLE as ROOM_TABLE
 from orchestrator.core.states import RoomStatus
-from orchestrator.core.triggers import RoomCreateFailed, RoomDeleted, Trigger
+from orchestrator.core.triggers import Participant, RoomCreateFailed, RoomDeleted, Trigger
 from orchestrator.core.work import needs_room
 
 _ROOM_MOVES = frozenset((state.value, after.value) for (state, _), after in ROOM_TABLE.items())
@@ -181,6 +181,7 @@ def _check_jobs(session: Session) -> None:
 def _check_presence(session: Session) -> None:
     """I5, and that Active means a client."""
     present = session.participants
+    assert not [p for p in present.values() if session.is_live and _is_stale_client(session, p)]
     assert all(sid == participant.sid for sid, participant in present.items())
     assert len({participant.identity for participant in present.values()}) == len(present)
     if session.room_status is RoomStatus.READY:
@@ -197,6 +198,14 @@ def _check_presence(session: Session) -> None:
             assert attempts == [job.attempt], "two attempts are believed to be in the room"
         elif job.state in (JobState.ACCEPTED, JobState.OFFERED):
             assert job.attempt not in attempts
+
+
+def _is_stale_client(session: Session, participant: Participant) -> bool:
+    """I5 for clients: who was removed, or came with a token from before, is never believed to be there."""
+    standing = session.standings.get(participant.identity)
+    if participant.service_id is not None or standing is None:
+        return participant.session_id not in ("", session.id)
+    return standing.is_barred or participant.grant < standing.number
 
 
 def _check_recording(session: Session) -> None:

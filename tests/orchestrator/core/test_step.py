@@ -1,32 +1,20 @@
-"""The room life as scripts, row by row of architecture §4, and every cell of state × trigger."""
+"""The room life as scripts, row by row of architecture §4."""
 
 from __future__ import annotations
 
 from dataclasses import replace
 from datetime import timedelta
-from typing import get_args
 
 import pytest
 
 from orchestrator.core.commands import CreateRoom, DeleteRoom
-from orchestrator.core.draft import Decision
-from orchestrator.core.errors import IllegalTransitionError, StaleAttemptError
 from orchestrator.core.events import Error, RoomRecreated, SessionCreated, SessionReady
-from orchestrator.core.ids import JobId, RoomSid
+from orchestrator.core.ids import RoomSid
 from orchestrator.core.recording import RecordingStatus
-from orchestrator.core.session import Session
 from orchestrator.core.states import RoomStatus
 from orchestrator.core.step import open_session, step
 from orchestrator.core.triggers import (
     DeadlineReached,
-    JobAccepted,
-    JobDone,
-    JobLost,
-    JobOffered,
-    JobReady,
-    JobRefused,
-    ParticipantsSeen,
-    RecordingReported,
     RoomCreated,
     RoomCreateFailed,
     RoomDeleted,
@@ -40,16 +28,13 @@ from tests.orchestrator.core.playing import (
     NOW,
     ROOM,
     Due,
-    Played,
-    accept,
     client,
     decide,
     gone,
-    offer,
+    in_state,
     opened,
     opening,
     play,
-    report,
     seen,
     serve,
 )
@@ -57,28 +42,6 @@ from tests.orchestrator.core.playing import (
 S = RoomStatus
 LOST = RoomLost(sid=ROOM)
 AGAIN = RoomCreated(sid=RoomSid("RM_2"))
-
-
-def in_state(status: RoomStatus, *services: str, record: bool = False) -> Session:
-    """A session that came to a state by itself."""
-    services = services or (("asr",) if status is S.WAITING else ())
-    session = opened(*services, record=record)
-    served = [entry for number, name in enumerate(services, 1) for entry in serve(name.strip("?!"), number)]
-    match status:
-        case S.CREATING:
-            played = play(session)
-        case S.WAITING:
-            played = play(session, CREATED)
-        case S.READY:
-            played = play(session, CREATED, *served)
-        case S.ACTIVE:
-            played = play(session, CREATED, *served, seen(client()))
-        case S.TERMINATING:
-            played = play(session, CREATED, *served, TerminateAsked())
-        case _:
-            played = play(session, CREATED, TerminateAsked(), RoomDeleted())
-    assert played.session.room_status is status
-    return played.session
 
 
 # --- the intent ---
@@ -330,68 +293,3 @@ def test_a_deadline_without_a_rule_is_a_mistake_of_ours() -> None:
     odd = {**played.session.deadlines, "tea": deadline}
     with pytest.raises(AssertionError, match="'tea' has no rule"):
         step(replace(played.session, deadlines=odd), DeadlineReached(name="tea", arming=deadline.arming), NOW)
-
-
-# --- every cell of state × trigger ---
-
-EXAMPLES: dict[type[Trigger], Trigger] = {
-    RoomCreated: AGAIN,
-    RoomCreateFailed: RoomCreateFailed(detail="no"),
-    RoomLost: LOST,
-    RoomFinished: RoomFinished(sid=ROOM),
-    RoomDeleted: RoomDeleted(),
-    ParticipantsSeen: seen(client("bob", "PA_bob")),
-    JobOffered: offer(),
-    JobAccepted: accept(),
-    JobRefused: JobRefused(job_id=JobId("s1-1"), attempt=1, detail="no"),
-    JobReady: JobReady(job_id=JobId("s1-1"), attempt=1),
-    JobDone: JobDone(job_id=JobId("s1-1"), attempt=1),
-    JobLost: JobLost(job_id=JobId("s1-1"), attempt=1, detail="no"),
-    TerminateAsked: TerminateAsked(),
-    DeadlineReached: DeadlineReached(name="expires", arming=2),
-    RecordingReported: report(RecordingStatus.RECORDING, n=1),
-}
-# How the status looks after each trigger, in the states of a session that asked for one service.
-_C, _W, _R, _A, _T, _X = "Creating", "WaitingForServices", "Ready", "Active", "Terminating", "Terminated"
-AFTER: dict[type[Trigger], tuple[str, ...]] = {
-    #                  Creating  Waiting  Ready  Active  Terminating  Terminated
-    RoomCreated: (_W, _W, _R, _A, _T, _X),
-    RoomCreateFailed: (_T, _W, _R, _A, _T, _X),
-    RoomLost: (_C, _W, _R, _A, _T, _X),
-    RoomFinished: (_C, _T, _T, _T, _T, _X),
-    RoomDeleted: (_C, _W, _R, _A, _T, _X),
-    ParticipantsSeen: (_C, _W, _A, _A, _T, _X),
-    JobOffered: ("illegal", _W, "illegal", "illegal", "illegal", "illegal"),
-    JobAccepted: ("stale", "stale", _R, _A, _T, "stale"),
-    JobRefused: ("stale", "stale", _R, _A, _T, "stale"),
-    JobReady: ("stale", "stale", _R, _A, _T, "stale"),
-    JobDone: ("stale", "stale", _R, _A, _T, "stale"),
-    JobLost: ("stale", "stale", _R, _A, _T, "stale"),
-    TerminateAsked: (_T, _T, _T, _T, _T, _X),
-    DeadlineReached: (_T, _T, _T, _A, _T, _X),
-    RecordingReported: ("stale", "stale", "illegal", "illegal", "illegal", "stale"),
-}
-
-
-@pytest.mark.parametrize("kind", get_args(Trigger), ids=lambda kind: kind.__name__)
-@pytest.mark.parametrize("status", RoomStatus)
-def test_every_cell_of_state_and_trigger(status: RoomStatus, kind: type[Trigger]) -> None:
-    session = in_state(status, "asr")
-    expected = AFTER[kind][list(RoomStatus).index(status)]
-    if expected == "illegal":
-        with pytest.raises(IllegalTransitionError):
-            decide(session, EXAMPLES[kind])
-    elif expected == "stale":
-        with pytest.raises(StaleAttemptError):
-            decide(session, EXAMPLES[kind])
-    else:
-        assert decide(session, EXAMPLES[kind]).session.room_status.value == expected
-
-
-@pytest.mark.parametrize("status", RoomStatus)
-@pytest.mark.parametrize("kind", [RoomCreated, RoomLost, RoomFinished, ParticipantsSeen, TerminateAsked])
-def test_what_is_repeated_decides_nothing_the_second_time(status: RoomStatus, kind: type[Trigger]) -> None:
-    once: Decision = decide(in_state(status, "asr"), EXAMPLES[kind])
-    twice = decide(Played(session=once.session, events=(), commands=(), now=NOW), EXAMPLES[kind])
-    # A room that came too late, and who comes into an ending one, are sent away each time.
-    assert twice.is_empty or (twice.commands and not once.session.is_live)

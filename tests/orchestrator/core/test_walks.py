@@ -10,8 +10,8 @@ from random import Random
 
 import pytest
 
-from orchestrator.core.errors import IllegalTransitionError, StaleAttemptError
-from orchestrator.core.ids import JobId, RoomSid
+from orchestrator.core.errors import BarredError, IllegalTransitionError, StaleAttemptError
+from orchestrator.core.ids import Identity, JobId, RoomSid
 from orchestrator.core.jobs import Job, JobState
 from orchestrator.core.recording import RECORDER, RecordingStatus
 from orchestrator.core.session import Session
@@ -28,6 +28,8 @@ from orchestrator.core.triggers import (
     Participant,
     ParticipantsSeen,
     RecordingReported,
+    RemovalAsked,
+    RoleAsked,
     RoomCreated,
     RoomCreateFailed,
     RoomDeleted,
@@ -91,7 +93,10 @@ class Walk:
             assert isinstance(trigger, (*_MAY_BE_STALE, JobOffered)), trigger
             return
         except IllegalTransitionError:
-            assert isinstance(trigger, JobOffered | RecordingReported), trigger
+            assert isinstance(trigger, JobOffered | RecordingReported | RemovalAsked | RoleAsked), trigger
+            return
+        except BarredError:
+            assert isinstance(trigger, RoleAsked), trigger
             return
         check_step(self.session, trigger, decision, self.now)
         self.session = decision.session
@@ -187,6 +192,7 @@ class Walk:
             self._job_word,
             self._job_word,
             self._any_report,
+            self._access_asked,
             lambda: self._offer(None),
         )
 
@@ -221,8 +227,17 @@ class Walk:
                     self._worker(job, self.random.randint(max(1, job.attempt - 1), job.attempt + 1))
                 )
             else:
-                present.append(client(self.random.choice(("ann", "bob")), f"PA_{self.sids}"))
+                somebody = client(self.random.choice(("ann", "bob")), f"PA_{self.sids}")
+                session_id = self.random.choice(("s1", "s1", "s1", "", "another"))
+                present.append(replace(somebody, grant=self.random.randint(0, 2), session_id=session_id))
         return ParticipantsSeen(present=tuple(present), gone=gone)
+
+    def _access_asked(self) -> Trigger:
+        names = ("ann", "bob", *(job.identity for job in self.session.jobs))
+        identity = Identity(self.random.choice(names))
+        if self.random.random() < 0.5:
+            return RemovalAsked(identity=identity, is_barred=self.random.random() < 0.3)
+        return RoleAsked(identity=identity, role=self.random.choice(("client", "operator")))
 
     def _worker(self, job: Job, attempt: int) -> Participant:
         self.sids += self.random.random() < 0.7

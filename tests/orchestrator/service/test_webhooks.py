@@ -193,3 +193,41 @@ async def test_what_a_crash_interrupted_is_seen_after_the_next_start() -> None:
             await again.webhooks.accept(notice(session, "participant_joined", ANNA))  # LiveKit repeats it
         assert (await again.now(session.id)).room_status is RoomStatus.ACTIVE
         assert logged == []
+
+
+# --- who may not be there ---
+
+
+async def test_a_joining_told_after_its_leaving_is_not_believed() -> None:
+    async with assembly() as running:
+        session = await ready(running)
+        await running.webhooks.accept(notice(session, "participant_left", ANNA))
+        await running.webhooks.accept(notice(session, "participant_joined", ANNA))
+        assert await running.now(session.id) == session
+        again = replace(ANNA, sid=ParticipantSid("PA_again"))
+        await running.webhooks.accept(notice(session, "participant_joined", again))
+        assert (await running.now(session.id)).room_status is RoomStatus.ACTIVE
+
+
+async def test_what_is_remembered_of_leavings_is_bounded() -> None:
+    async with assembly() as running:
+        session = await ready(running)
+        for number in range(4097):
+            gone = replace(ANNA, sid=ParticipantSid(f"PA_{number}"))
+            await running.webhooks.accept(notice(session, "participant_left", gone))
+        assert len(running.webhooks._left) == 4096
+        assert "PA_0" not in running.webhooks._left
+
+
+async def test_a_removed_one_that_joins_again_is_put_out_at_once_and_said_once() -> None:
+    async with assembly() as running:
+        session = await ready(running)
+        await running.sessions.remove(session.id, ANNA.identity, is_barred=True)
+        back = running.fake_rooms.add_participant(session.room_name, "anna", session_id=session.id)
+        before = await running.now(session.id)
+        for _ in range(3):  # LiveKit repeats itself
+            await running.webhooks.accept(notice(session, "participant_joined", back))
+        after = await running.now(session.id)
+        assert await running.fake_rooms.list_participants(session.room_name) == []
+        assert after.room_status is RoomStatus.READY
+        assert after.events == before.events + 1
