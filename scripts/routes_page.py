@@ -33,7 +33,7 @@ One body for every error, those of the framework included:
 |---|---|---|
 | 400 | InvalidRequest | the body is no JSON, or the bytes are no HTTP |
 | 401 | Unauthorized | a webhook that our LiveKit did not sign |
-| 403 | Forbidden | a page of a foreign origin opens a worker's socket; a token for somebody who was removed |
+| 403 | Forbidden | a foreign page would change something or opens a socket; a token for one who was removed |
 | 404 | SessionNotFound, MicroserviceNotFound, NotFound | there is no such thing, or no such path |
 | 405 | MethodNotAllowed | the `Allow` header lists the methods |
 | 406 | NotAcceptable | the streaming create without `Accept: text/event-stream` |
@@ -42,6 +42,7 @@ One body for every error, those of the framework included:
 | 413 | PayloadTooLarge | the body is over the limit |
 | 415 | UnsupportedMediaType | the body is not `application/json` |
 | 417 | ExpectationFailed | an `Expect` header other than `100-continue` |
+| 421 | MisdirectedRequest | `Host` is no IP address, not `localhost`, not in `[server] allowed_hosts` |
 | 422 | InvalidRequest | `details.fields` names every field that is missing, mistyped or out of range |
 | 500 | InternalError | our fault; the log has more under the `request_id` |
 | 502 | LiveKitUnavailable | LiveKit did not make the room; the session (`details.session_id`) is ending |

@@ -9,6 +9,7 @@ from typing import Final
 from aiohttp import web
 
 from orchestrator.web import health, participant_routes, session_routes, webhook_routes, worker_routes
+from orchestrator.web.browser_checks import BROWSERS, BrowserChecks
 from orchestrator.web.errors import MAX_BODY_BYTES, error_response, expectation_problem
 from orchestrator.web.health import READINESS, Readiness
 from orchestrator.web.middleware import REQUEST_ID, edge_middleware, header_signal
@@ -63,9 +64,11 @@ ROUTES: Final = (
 def build_app(services: Services) -> web.Application:
     """Make the application; the feed must be open, and is run by its owner."""
     origins = services.settings.server.cors_origins
+    browsers = BrowserChecks(services.settings.server)
     app = web.Application(
-        middlewares=[edge_middleware(services.metrics, origins)], client_max_size=MAX_BODY_BYTES
+        middlewares=[edge_middleware(services.metrics, origins, browsers)], client_max_size=MAX_BODY_BYTES
     )
+    app[BROWSERS] = browsers
     app[SERVICES] = services
     app[READINESS] = Readiness(services)
     app[STREAMS] = EventStreams(feed=services.feed, store=services.store, metrics=services.metrics)

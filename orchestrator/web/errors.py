@@ -8,6 +8,7 @@ EdgeError
 ├── SlowBodyError       408: the body did not come in time
 ├── NotAcceptableError  406: this route answers in another form
 ├── ForbiddenError      403: a page of a foreign origin
+├── MisdirectedError    421: called by a name that is not ours
 ├── NotReadyError       503: something that we depend on does not answer
 └── DrainingError       503: this instance is stopping, or full; try another or again
 """
@@ -115,6 +116,13 @@ class ForbiddenError(EdgeError):
 
     status = 403
     error = "Forbidden"
+
+
+class MisdirectedError(EdgeError):
+    """The caller meant another server: a browser may have been led here."""
+
+    status = 421
+    error = "MisdirectedRequest"
 
 
 class DrainingError(EdgeError):

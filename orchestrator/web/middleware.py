@@ -12,6 +12,7 @@ import structlog
 from aiohttp import hdrs, web
 from aiohttp.typedefs import Middleware
 
+from orchestrator.web.browser_checks import BrowserChecks
 from orchestrator.web.errors import error_response, internal_problem, problem_of
 from orchestrator.web.metrics import Metrics
 
@@ -26,7 +27,7 @@ log = structlog.get_logger(__name__)
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
-def edge_middleware(metrics: Metrics, origins: tuple[str, ...]) -> Middleware:
+def edge_middleware(metrics: Metrics, origins: tuple[str, ...], browsers: BrowserChecks) -> Middleware:
     """Make the middleware that stands around all routes, the framework's 404 and 405 included."""
 
     @web.middleware
@@ -38,6 +39,7 @@ def edge_middleware(metrics: Metrics, origins: tuple[str, ...]) -> Middleware:
         if _is_preflight(request, origins):
             return web.Response(status=204)
         try:
+            browsers.check(request)
             response = await handler(request)
         except Exception as error:  # noqa: BLE001 - the edge of the request's task: answered and logged once
             response = _answer(request, error, request_id)
@@ -76,15 +78,6 @@ def header_signal(
                 headers[hdrs.ACCESS_CONTROL_MAX_AGE] = _PREFLIGHT_S
 
     return add_headers
-
-
-def is_foreign_page(request: web.Request, origins: tuple[str, ...]) -> bool:
-    """Whether a browser sent this for a page that is neither ours nor in the list.
-
-    Sockets need this check: browsers open them to any host without asking first.
-    """
-    origin = request.headers.get(hdrs.ORIGIN)
-    return origin is not None and origin not in origins and origin != f"{request.scheme}://{request.host}"
 
 
 def _request_id(request: web.Request) -> str:

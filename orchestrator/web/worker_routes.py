@@ -12,9 +12,10 @@ from orchestrator.core.ids import WorkerId, name_problem
 from orchestrator.service.push import NewWorker
 from orchestrator.service.registry import Worker
 from orchestrator.web.bodies import read_json, read_optional_json
+from orchestrator.web.browser_checks import BROWSERS
 from orchestrator.web.endpoint_checks import endpoint_problem
-from orchestrator.web.errors import DrainingError, FieldProblem, FieldsError, ForbiddenError, rfc3339
-from orchestrator.web.middleware import IS_STREAM, is_foreign_page
+from orchestrator.web.errors import DrainingError, FieldProblem, FieldsError, rfc3339
+from orchestrator.web.middleware import IS_STREAM
 from orchestrator.web.services import SERVICES, Services
 from orchestrator.web.worker_sockets import WorkerSockets
 from sdk.wire import RECORDER_SERVICE, Heartbeat, Register, Registered
@@ -93,8 +94,7 @@ async def heartbeat(request: web.Request) -> web.Response:
 async def connect_worker(request: web.Request) -> web.StreamResponse:
     """Take a pull worker's socket."""
     services = request.app[SERVICES]
-    if is_foreign_page(request, services.settings.server.cors_origins):
-        raise ForbiddenError("pages of this origin may not connect; add it to [server] cors_origins")
+    request.app[BROWSERS].check_origin(request)
     if services.feed.is_stopping:
         raise DrainingError("this instance is stopping; connect again, or to another instance")
     if not web.WebSocketResponse().can_prepare(request):

@@ -153,7 +153,7 @@ async def test_what_is_no_http_gets_the_one_body_too(
 
 
 async def test_an_unknown_expectation_is_refused(world: World, client: ClientSession) -> None:
-    head = f"POST {CREATE} HTTP/1.1\r\nHost: a\r\nExpect: miracles\r\nConnection: close\r\n"
+    head = f"POST {CREATE} HTTP/1.1\r\nHost: localhost\r\nExpect: miracles\r\nConnection: close\r\n"
     answer = await raw(world, f"{head}Content-Length: 0\r\n\r\n".encode())
     assert answer.startswith(b"HTTP/1.1 417 ")
     assert b'"error":"ExpectationFailed"' in answer
@@ -174,7 +174,7 @@ async def test_a_used_connection_is_not_closed_by_that_deadline(
     async with world.running():
         reader, writer = await asyncio.open_connection("127.0.0.1", int(world.url.rpartition(":")[2]))
         for _ in range(2):
-            writer.write(b"GET /health HTTP/1.1\r\nHost: a\r\n\r\n")
+            writer.write(b"GET /health HTTP/1.1\r\nHost: localhost\r\n\r\n")
             assert await reader.readuntil(b'"}') != b""
             await asyncio.sleep(0.1)
         writer.close()
