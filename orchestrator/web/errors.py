@@ -26,6 +26,8 @@ from msgspec import json as json_codec
 from orchestrator.core.errors import (
     BarredError,
     IllegalTransitionError,
+    KeyOutlivedError,
+    KeyReusedError,
     OrchestratorError,
     RoomNameTakenError,
     RoomServerError,
@@ -186,6 +188,10 @@ def _service_problem(error: OrchestratorError) -> Problem | None:
             return _problem(409, "IllegalTransition", str(error))
         case StaleAttemptError():
             return _problem(409, "StaleAttempt", str(error))
+        case KeyReusedError():
+            return problem_of(FieldsError([FieldProblem("Idempotency-Key", str(error))]))
+        case KeyOutlivedError():
+            return _problem(409, "KeyOutlived", str(error), error.details)
         case WebhookRefusedError():
             return _problem(401, "Unauthorized", str(error))
         case ServicesTimeoutError():

@@ -16,6 +16,7 @@ from orchestrator.web.browser_checks import BROWSERS
 from orchestrator.web.endpoint_checks import endpoint_problem
 from orchestrator.web.errors import DrainingError, FieldProblem, FieldsError, rfc3339
 from orchestrator.web.middleware import IS_STREAM
+from orchestrator.web.request_keys import request_key
 from orchestrator.web.services import SERVICES, Services
 from orchestrator.web.worker_sockets import WorkerSockets
 from sdk.wire import RECORDER_SERVICE, Heartbeat, Register, Registered
@@ -30,24 +31,8 @@ async def register_worker(request: web.Request) -> web.Response:
     """Register a push worker, or replace its registration."""
     services = request.app[SERVICES]
     body = await read_json(request, Register)
-    allow_private = services.settings.allow_private_endpoints
-    bad_endpoint = await endpoint_problem(body.endpoint, allow_private=allow_private)
-    problems = _problems(body, services)
-    if bad_endpoint:
-        problems.append(FieldProblem("endpoint", bad_endpoint))
-    if problems:
-        raise FieldsError(problems)
-    await services.push.register(
-        NewWorker(
-            service_id=body.service_id,
-            endpoint=body.endpoint.rstrip("/"),
-            worker_id=body.worker_id,
-            metadata=body.metadata or {},
-            capabilities=body.capabilities or {},
-            capacity=body.capacity,
-            in_default=body.in_default,
-        )
-    )
+    key = await request_key(request, "register")
+    await services.repeats.register(lambda: _new_worker(body, services), key)
     answer = Registered(
         success=True, service_id=body.service_id, message="Microservice registered successfully"
     )
@@ -121,6 +106,25 @@ def worker_view(worker: Worker) -> dict[str, Any]:
         "draining": worker.is_draining,
         "registered_at": rfc3339(registration.registered_at),
     }
+
+
+async def _new_worker(body: Register, services: Services) -> NewWorker:
+    allow_private = services.settings.allow_private_endpoints
+    bad_endpoint = await endpoint_problem(body.endpoint, allow_private=allow_private)
+    problems = _problems(body, services)
+    if bad_endpoint:
+        problems.append(FieldProblem("endpoint", bad_endpoint))
+    if problems:
+        raise FieldsError(problems)
+    return NewWorker(
+        service_id=body.service_id,
+        endpoint=body.endpoint.rstrip("/"),
+        worker_id=body.worker_id,
+        metadata=body.metadata or {},
+        capabilities=body.capabilities or {},
+        capacity=body.capacity,
+        in_default=body.in_default,
+    )
 
 
 def _problems(body: Register, services: Services) -> list[FieldProblem]:
