@@ -12,7 +12,7 @@ from orchestrator.web import health, participant_routes, session_routes, webhook
 from orchestrator.web.browser_checks import BROWSERS, BrowserChecks
 from orchestrator.web.errors import MAX_BODY_BYTES, error_response, expectation_problem
 from orchestrator.web.health import READINESS, Readiness
-from orchestrator.web.middleware import REQUEST_ID, edge_middleware, header_signal
+from orchestrator.web.middleware import edge_middleware, header_signal, request_id_of
 from orchestrator.web.services import SERVICES, Services
 from orchestrator.web.session_routes import STREAMS
 from orchestrator.web.sse import EventStreams
@@ -92,7 +92,7 @@ async def _expect(request: web.Request) -> web.StreamResponse | None:
     """Answer `Expect`: go on with the body, unless it is too large or the expectation is unknown."""
     problem = expectation_problem(request.headers.get("Expect", ""), request.content_length)
     if problem is not None:
-        return error_response(problem, request.get(REQUEST_ID, ""))
+        return error_response(problem, request_id_of(request))  # the middleware comes after this
     await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
     request.writer.output_size = 0  # the answer has not begun yet
     return None

@@ -33,8 +33,7 @@ def edge_middleware(metrics: Metrics, origins: tuple[str, ...], browsers: Browse
     @web.middleware
     async def edge(request: web.Request, handler: Handler) -> web.StreamResponse:
         started = time.perf_counter()
-        request_id = _request_id(request)
-        request[REQUEST_ID] = request_id
+        request_id = request_id_of(request)
         structlog.contextvars.bind_contextvars(request_id=request_id)
         if _is_preflight(request, origins):
             return web.Response(status=204)
@@ -80,9 +79,12 @@ def header_signal(
     return add_headers
 
 
-def _request_id(request: web.Request) -> str:
-    given = request.headers.get("X-Request-ID", "")
-    return given if _REQUEST_ID.fullmatch(given) else secrets.token_hex(8)
+def request_id_of(request: web.Request) -> str:
+    """Give the request's id: the caller's when it is in good form, else one made now and kept."""
+    if REQUEST_ID not in request:
+        given = request.headers.get("X-Request-ID", "")
+        request[REQUEST_ID] = given if _REQUEST_ID.fullmatch(given) else secrets.token_hex(8)
+    return request[REQUEST_ID]
 
 
 def _is_preflight(request: web.Request, origins: tuple[str, ...]) -> bool:
