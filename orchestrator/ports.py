@@ -10,8 +10,7 @@ from typing import Literal, Protocol
 from orchestrator.core.commands import Command
 from orchestrator.core.events import FeedEvent, Position, RegistryEvent, SessionEvent
 from orchestrator.core.grants import Grant
-from orchestrator.core.ids import Identity, RoomName, RoomSid, SessionId, WorkerId
-from orchestrator.core.request_keys import BoundKey, KeyScope, RequestKey
+from orchestrator.core.ids import Identity, JobId, RoomName, RoomSid, SessionId, WorkerId
 from orchestrator.core.session import Session
 from orchestrator.core.triggers import Participant
 from orchestrator.core.workers import Registration
@@ -64,16 +63,12 @@ class Change:
         events: appended to the feed; per-session numbers are those before ``session.events``.
         commands: born claimed by this instance.
         finished: rows that this change is the result of, removed with it (id and fence must match).
-        key: bound to this session by it.
-        freed_key: bound to this session until now, free after it.
     """
 
     session: Session
     events: tuple[SessionEvent, ...] = ()
     commands: tuple[Command, ...] = ()
     finished: tuple[CommandRow, ...] = ()
-    key: RequestKey | None = None
-    freed_key: KeyScope | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -124,7 +119,6 @@ class SessionStore(Protocol):
             VersionConflictError: the stored version is not ``session.version - 1``. Nothing was written.
             RoomNameTakenError: another session holds the room name. Nothing was written.
             FencedError: a finished row is gone or claimed again. Nothing was written.
-            KeyTakenError: the key is bound already. Nothing was written.
         """
 
     async def load(self, session_id: SessionId) -> Session:
@@ -161,26 +155,14 @@ class SessionStore(Protocol):
     async def trim_feed(self, before: datetime) -> int:
         """Forget events older than ``before``; give how many."""
 
-    async def save_worker(
-        self, worker: Registration, events: Sequence[RegistryEvent] = (), *, key: RequestKey | None = None
-    ) -> None:
-        """Insert or replace a registration, append its events and bind the key to it, in one operation.
-
-        Raises:
-            KeyTakenError: the key is bound already. Nothing was written.
-        """
+    async def save_worker(self, worker: Registration, events: Sequence[RegistryEvent] = ()) -> None:
+        """Insert or replace a registration and append its events, in one operation."""
 
     async def delete_worker(self, worker_id: WorkerId, events: Sequence[RegistryEvent] = ()) -> None:
         """Forget a registration (a missing one is forgotten) and append its events, in one operation."""
 
     async def workers(self) -> list[Registration]:
         """Give all registrations."""
-
-    async def bound_key(self, scope: KeyScope) -> BoundKey | None:
-        """Give what a key was bound to; None when it is free: never bound, freed, or bound `KEPT` ago."""
-
-    async def forget_keys(self) -> int:
-        """Drop keys that are free by their age; give how many."""
 
     async def deployment_id(self) -> str:
         """Give the id made when the store was made: by it we know our own rooms."""
@@ -215,8 +197,24 @@ class Token:
         return f"Token(expires_at={self.expires_at.isoformat()})"
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Dispatch:
+    """A dispatch of an agent as LiveKit lists it.
+
+    Attributes:
+        job_id, attempt: whose it is; "" and 0 for dispatches of others.
+        identities: of the agents that took it, which LiveKit knows up to five seconds late.
+    """
+
+    id: str
+    agent_name: str
+    job_id: str = ""
+    attempt: int = 0
+    identities: tuple[Identity, ...] = ()
+
+
 class RoomServer(Protocol):
-    """LiveKit's room service. Every call has a deadline and may be repeated.
+    """LiveKit's room service, and its dispatch of agents. Every call has a deadline and may be repeated.
 
     Adapter: livekit_rooms; fake: tests/fakes/rooms.py. Suite: tests/contracts/test_room_server.py.
     Every method may raise `RoomServerUnavailableError` (no answer; it may have been done) or
@@ -246,6 +244,26 @@ class RoomServer(Protocol):
 
     async def remove_participant(self, name: RoomName, identity: Identity) -> None:
         """Put somebody out; a missing one is out. Revokes no token."""
+
+    async def create_dispatch(
+        self, name: RoomName, agent_name: str, *, job_id: JobId, attempt: int, metadata: str
+    ) -> None:
+        """Have an agent sent into the room; when none of this name is registered now, nobody ever comes.
+
+        Not to be repeated without a look: each call is a dispatch of its own, and each brings an agent.
+
+        Args:
+            name: the room; a missing one is `RoomServerUnavailableError`.
+            agent_name: the name under which the agent registers.
+            job_id, attempt: listed with the dispatch.
+            metadata: what the agent gets with its job.
+        """
+
+    async def list_dispatches(self, name: RoomName) -> list[Dispatch]:
+        """Give the dispatches in the room, those of others too; none when there is no such room."""
+
+    async def delete_dispatch(self, name: RoomName, dispatch_id: str) -> None:
+        """Delete a dispatch; its agents are told to leave, then put out. A missing one is deleted."""
 
 
 class TokenMint(Protocol):

@@ -1,4 +1,4 @@
-"""LiveKit's room service: rooms and participants, over one kept connection pool.
+"""LiveKit's room service and its dispatch of agents, over one kept connection pool.
 
 livekit-api's own client signs an admin token for every call; here one token per scope is signed and used
 for most of its life, because creating a session should cost little more than LiveKit's own CreateRoom.
@@ -16,17 +16,29 @@ import aiohttp
 import msgspec
 from google.protobuf.message import DecodeError, Message
 from livekit import api
-from livekit.protocol import models
+from livekit.protocol import agent_dispatch, models
 from livekit.protocol import room as rooms_proto
 
 from orchestrator.core.errors import RoomServerError, RoomServerUnavailableError
 from orchestrator.core.grants import ATTRIBUTE_GRANT, ATTRIBUTE_SESSION
-from orchestrator.core.ids import Identity, ParticipantSid, RoomName, RoomSid, ServiceId, SessionId
+from orchestrator.core.ids import (
+    AGENT_PREFIX,
+    Identity,
+    JobId,
+    ParticipantSid,
+    RoomName,
+    RoomSid,
+    ServiceId,
+    SessionId,
+)
 from orchestrator.core.triggers import Participant, Role
-from orchestrator.ports import Room
+from orchestrator.ports import Dispatch, Room
 from sdk.wire import ATTRIBUTE_ATTEMPT, ATTRIBUTE_ROLE, ATTRIBUTE_SERVICE
 
 _ADMIN_TTL_S: Final = 600
+_ATTRIBUTE_JOB: Final = "greenroom.job"  # on dispatches, beside the attempt
+_ATTRIBUTE_AGENT: Final = "lk.agent_name"  # LiveKit signs it into every agent's token
+_AGENTS: Final = "AgentDispatchService"
 _SCOPES_KEPT: Final = 4096  # admin tokens of rooms kept at most; then all are signed anew
 _ROLES: Final[dict[str, Role]] = {
     "client": "client",
@@ -63,7 +75,7 @@ class LivekitRooms:
         max_participants: int,
         timeout_s: float = 5.0,
     ) -> None:
-        self._prefix = api_url(server_url) + "/twirp/livekit.RoomService/"
+        self._prefix = api_url(server_url) + "/twirp/livekit."
         self._api_key = api_key
         self._api_secret = api_secret
         self._deployment_id = deployment_id
@@ -122,7 +134,12 @@ class LivekitRooms:
         except _MissingError:
             return []
         gone = models.ParticipantInfo.State.DISCONNECTED
-        return [read_participant(info) for info in answer.participants if info.state != gone]
+        agent = models.ParticipantInfo.Kind.AGENT
+        return [
+            read_participant(info, is_agent=info.kind == agent)
+            for info in answer.participants
+            if info.state != gone
+        ]
 
     async def remove_participant(self, name: RoomName, identity: Identity) -> None:
         """Put somebody out; a missing one is out."""
@@ -132,12 +149,51 @@ class LivekitRooms:
         except _MissingError:
             return
 
-    async def _call(self, method: str, request: Message, answer: type[_M], *, room: str = "") -> _M:
+    async def create_dispatch(
+        self, name: RoomName, agent_name: str, *, job_id: JobId, attempt: int, metadata: str
+    ) -> None:
+        """Have an agent sent into the room, if one of this name is registered at LiveKit now."""
+        request = agent_dispatch.CreateAgentDispatchRequest(
+            room=name,
+            agent_name=agent_name,
+            metadata=metadata,
+            attributes={_ATTRIBUTE_JOB: job_id, ATTRIBUTE_ATTEMPT: str(attempt)},
+        )
+        await self._call("CreateDispatch", request, agent_dispatch.AgentDispatch, room=name, service=_AGENTS)
+
+    async def list_dispatches(self, name: RoomName) -> list[Dispatch]:
+        """Give the dispatches in the room, those of others too; none when there is no such room."""
+        if not await self.list_rooms((name,)):
+            return []  # for a missing room's dispatches LiveKit answers, seconds later, that it is down
+        request = agent_dispatch.ListAgentDispatchRequest(room=name)
+        shape = agent_dispatch.ListAgentDispatchResponse
+        answer = await self._call("ListDispatch", request, shape, room=name, service=_AGENTS)
+        return [read_dispatch(dispatch) for dispatch in answer.agent_dispatches]
+
+    async def delete_dispatch(self, name: RoomName, dispatch_id: str) -> None:
+        """Delete a dispatch; a missing one is deleted."""
+        request = agent_dispatch.DeleteAgentDispatchRequest(room=name, dispatch_id=dispatch_id)
+        try:
+            await self._call(
+                "DeleteDispatch", request, agent_dispatch.AgentDispatch, room=name, service=_AGENTS
+            )
+        except _MissingError:
+            return
+
+    async def _call(
+        self,
+        method: str,
+        request: Message,
+        answer: type[_M],
+        *,
+        room: str = "",
+        service: str = "RoomService",
+    ) -> _M:
         if self._http is None:
             raise RoomServerUnavailableError("the LiveKit client is not open")
         try:
             async with self._http.post(
-                self._prefix + method,
+                f"{self._prefix}{service}/{method}",
                 data=request.SerializeToString(),
                 headers=self._headers_for(room),
                 allow_redirects=False,
@@ -262,9 +318,41 @@ class ParticipantRecord(Protocol):
     def attributes(self) -> Mapping[str, str]: ...
 
 
-def read_participant(info: ParticipantRecord) -> Participant:
-    """Turn LiveKit's record of a participant into ours; who we minted no role for is a client."""
-    role = _ROLES.get(info.attributes.get(ATTRIBUTE_ROLE, ""), "client")
+def read_dispatch(dispatch: agent_dispatch.AgentDispatch) -> Dispatch:
+    """Turn LiveKit's record of a dispatch into ours."""
+    job_id = dispatch.attributes.get(_ATTRIBUTE_JOB, "")
+    attempt = _number(dispatch.attributes.get(ATTRIBUTE_ATTEMPT, ""))
+    is_ours = bool(job_id) and attempt is not None
+    return Dispatch(
+        id=dispatch.id,
+        agent_name=dispatch.agent_name,
+        job_id=job_id if is_ours else "",
+        attempt=attempt or 0 if is_ours else 0,
+        identities=tuple(
+            Identity(job.state.participant_identity)
+            for job in dispatch.state.jobs
+            if job.state.participant_identity
+        ),
+    )
+
+
+def read_participant(info: ParticipantRecord, *, is_agent: bool = False) -> Participant:
+    """Turn LiveKit's record of a participant into ours; who we minted no role for is a client.
+
+    Args:
+        info: the record.
+        is_agent: whether its kind is AGENT; such a one without a role of ours came by LiveKit's dispatch.
+    """
+    minted = info.attributes.get(ATTRIBUTE_ROLE, "")
+    if is_agent and minted not in _ROLES:
+        agent_name = info.attributes.get(_ATTRIBUTE_AGENT, "")
+        return Participant(
+            identity=Identity(info.identity),
+            sid=ParticipantSid(info.sid),
+            role="worker",
+            service_id=ServiceId(AGENT_PREFIX + agent_name) if agent_name else None,
+        )
+    role = _ROLES.get(minted, "client")
     service_id = info.attributes.get(ATTRIBUTE_SERVICE, "")
     attempt = _number(info.attributes.get(ATTRIBUTE_ATTEMPT, ""))
     is_worker = role in ("worker", "recorder") and bool(service_id) and attempt is not None

@@ -17,6 +17,7 @@ from orchestrator.adapters.livekit_rooms import read_owner, read_participant
 from orchestrator.adapters.livekit_tokens import signing_key
 from orchestrator.core.errors import WebhookRefusedError
 from orchestrator.core.ids import RoomName, RoomSid
+from orchestrator.core.triggers import Participant
 from orchestrator.ports import Notice
 
 _LEEWAY_S: Final = 60
@@ -31,6 +32,7 @@ class _Room(msgspec.Struct):
 class _Participant(msgspec.Struct):
     identity: str = ""
     sid: str = ""
+    kind: str = ""
     attributes: dict[str, str] = {}
 
 
@@ -93,5 +95,9 @@ class LivekitWebhookVerifier:
             room_sid=RoomSid(event.room.sid),
             deployment_id=deployment_id,
             session_id=session_id,
-            participant=read_participant(event.participant) if event.participant else None,
+            participant=_read_participant(event.participant),
         )
+
+
+def _read_participant(info: _Participant | None) -> Participant | None:
+    return read_participant(info, is_agent=info.kind == "AGENT") if info is not None else None

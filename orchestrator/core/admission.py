@@ -10,11 +10,11 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Final
 
-from orchestrator.core import ending, work
+from orchestrator.core import agents, ending, work
 from orchestrator.core.draft import Draft
 from orchestrator.core.errors import BarredError, IllegalTransitionError
 from orchestrator.core.grants import Standing
-from orchestrator.core.ids import Identity
+from orchestrator.core.ids import Identity, is_agent
 from orchestrator.core.jobs import HELD, Job
 from orchestrator.core.recording import RECORDER
 from orchestrator.core.session import Session
@@ -46,13 +46,14 @@ def refusal(session: Session, participant: Participant) -> str | None:
     """
     if not session.is_live:
         return None if participant.sid in session.participants else ENDING
+    participant = agents.taken_for(session, participant)
     if participant.session_id not in ("", session.id):
         return "the token is another session's"
     if participant.service_id is not None:
         job = session.job_of(participant.service_id)
         if job is None or job.attempt != participant.attempt or job.state not in HELD:
             return "a newer attempt of this job exists"
-        return None
+        return agents.refusal(session, participant) if is_agent(job.service_id) else None
     standing = session.standings.get(participant.identity)
     if standing is None:
         return None
@@ -72,7 +73,7 @@ def removal_asked(draft: Draft, trigger: RemovalAsked) -> None:
         raise IllegalTransitionError(
             "the recorder is not removed from the room: stop the recording, or end the session"
         )
-    job = session.job_of(service_id)
+    job = session.job_of(service_id) or agents.job_of(session, identity)
     if job is not None:
         _remove_worker(draft, job, identity)
         return
@@ -88,7 +89,7 @@ def role_asked(draft: Draft, trigger: RoleAsked) -> None:
     """Make the tokens of another role useless; whoever is connected with one is put out at once."""
     session, identity = draft.session, trigger.identity
     _check_live(session)
-    if session.job_of(identity.partition("#")[0]) is not None:
+    if session.job_of(identity.partition("#")[0]) is not None or agents.job_of(session, identity):
         raise IllegalTransitionError(f"{identity!r} is the name of a service of session {session.id}")
     old = standing_of(session, identity)
     if old.role != trigger.role:

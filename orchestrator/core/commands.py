@@ -50,4 +50,20 @@ class ControlRecording(Struct, frozen=True, kw_only=True, tag="ControlRecording"
     op: str
 
 
-Command = CreateRoom | DeleteRoom | RemoveParticipant | LeaveJob | ControlRecording
+class DispatchAgent(Struct, frozen=True, kw_only=True, tag="DispatchAgent"):
+    """Have LiveKit dispatch the agent of a job's attempt; those of earlier attempts are deleted first."""
+
+    job_id: str
+    attempt: int
+
+
+class DeleteDispatch(Struct, frozen=True, kw_only=True, tag="DeleteDispatch"):
+    """Delete the dispatches of a job up to this attempt (missing ones are deleted); the agent is told so."""
+
+    job_id: str
+    attempt: int
+
+
+Command = (
+    CreateRoom | DeleteRoom | RemoveParticipant | LeaveJob | ControlRecording | DispatchAgent | DeleteDispatch
+)

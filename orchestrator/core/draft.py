@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, Final
 
-from orchestrator.core.commands import Command, LeaveJob, RemoveParticipant
+from orchestrator.core.commands import Command, DeleteDispatch, LeaveJob, RemoveParticipant
 from orchestrator.core.events import (
     Error,
     JobChanged,
@@ -18,7 +18,7 @@ from orchestrator.core.events import (
     SessionEvent,
     SessionStatusChanged,
 )
-from orchestrator.core.ids import Identity
+from orchestrator.core.ids import Identity, is_agent
 from orchestrator.core.jobs import HELD, OVER, Job, JobCause
 from orchestrator.core.jobs import move as move_job
 from orchestrator.core.recording import Recording, RecordingStatus, check_move
@@ -123,6 +123,9 @@ class Draft:
 
     def tell_to_leave(self, job: Job, reason: str, *, is_stale: bool = False) -> None:
         """Ask that the worker of a job's attempt be told to leave (``is_stale``: it holds it no longer)."""
+        if is_agent(job.service_id):  # LiveKit tells it
+            self.commands.append(DeleteDispatch(job_id=job.job_id, attempt=job.attempt))
+            return
         self.commands.append(
             LeaveJob(
                 job_id=job.job_id,

@@ -85,12 +85,14 @@ class Job:
         required: holds Ready back and counts as missing while absent.
         strict: its absence ends the session after the service timeout.
         priority: order in the queue, higher first.
-        worker_id: who was asked or holds it; None while pending.
+        worker_id: who was asked or holds it; None while pending, and always for ``agent:NAME``.
         manual_ready: presence is not enough, the worker says itself that it is ready.
         said_ready: it did.
         refused_by: workers that refused, were silent or were lost lately: asked last, until the pause ends.
         refusals: how often that happened in a row; the pause before the same worker is asked again grows.
         detail: the last reason, one sentence, ours.
+        agent: for ``agent:NAME``: under which identity the agent of this attempt was last seen.
+        former_agents: those of the last few attempts before it: they are out for good.
     """
 
     job_id: JobId
@@ -106,11 +108,13 @@ class Job:
     refused_by: tuple[WorkerId, ...] = ()
     refusals: int = 0
     detail: str = ""
+    agent: Identity | None = None
+    former_agents: tuple[Identity, ...] = ()
 
     @property
     def identity(self) -> Identity:
-        """The identity under which the current attempt joins."""
-        return identity_of(self.service_id, max(self.attempt, 1))
+        """The identity under which the current attempt joins (of an agent: has joined)."""
+        return self.agent or identity_of(self.service_id, max(self.attempt, 1))
 
     @property
     def is_ready(self) -> bool:

@@ -5,13 +5,16 @@ Presence is what LiveKit lists, keyed by SID: names and times may repeat, SIDs d
 
 from __future__ import annotations
 
-from orchestrator.core import admission, ending
+from dataclasses import replace
+
+from orchestrator.core import admission, agents, ending
 from orchestrator.core.draft import Draft, armed_for
 from orchestrator.core.events import (
     ClientJoined,
     MicroserviceJoined,
     SessionReady,
 )
+from orchestrator.core.ids import is_agent
 from orchestrator.core.jobs import Job, JobCause, JobState
 from orchestrator.core.states import Cause, RoomStatus
 from orchestrator.core.triggers import Participant, ParticipantsSeen
@@ -25,8 +28,11 @@ def seen(draft: Draft, trigger: ParticipantsSeen) -> None:
         return
     # Who is there first: a worker that came back under a new SID was not away.
     for participant in trigger.present:
-        if participant.sid not in draft.session.participants:
+        known = draft.session.participants.get(participant.sid)
+        if known is None:
             _joined(draft, participant)
+        elif known.is_assumed and participant.attempt:
+            _attributed(draft, known, participant)
     for sid in sorted(trigger.gone):
         participant_gone = draft.session.participants.get(sid)
         if participant_gone is not None:
@@ -79,6 +85,7 @@ def service_timeout(draft: Draft, number: str) -> None:
 
 def _joined(draft: Draft, participant: Participant) -> None:
     session = draft.session
+    participant = agents.taken_for(session, participant)
     refusal = admission.refusal(session, participant)
     if refusal is not None:
         draft.remove(participant, refusal)
@@ -100,12 +107,26 @@ def _worker_joined(draft: Draft, job: Job, participant: Participant) -> None:
     for other in session.participants.values():
         if other.service_id == job.service_id and other.attempt < participant.attempt:
             draft.remove(other, "a newer attempt of this job has joined")
+    if is_agent(job.service_id):
+        agents.replace_others(draft, participant)
+        job = replace(job, agent=participant.identity)
+        draft.put_job(job)
     if job.state is JobState.JOINED:
         return
     job = draft.move_job(job, JobCause.PRESENT, refusals=0, refused_by=())
     draft.disarm(armed_for("joining", job), armed_for("offer", job))
     if participant.role != "recorder":  # it is hidden: what nobody sees is not announced
         draft.events.append(MicroserviceJoined(session_id=session.id, service_id=job.service_id))
+
+
+def _attributed(draft: Draft, known: Participant, participant: Participant) -> None:
+    """LiveKit has said by which dispatch an agent came; that of an earlier attempt does not stay."""
+    if participant.attempt == known.attempt:
+        participants = {**draft.session.participants, known.sid: replace(known, is_assumed=False)}
+        draft.set(participants=participants)
+    else:
+        _left(draft, known)
+        draft.remove(known, "a newer attempt of this job exists")
 
 
 def _left(draft: Draft, participant: Participant) -> None:

@@ -1,6 +1,7 @@
 """The session machine: (session, what happened, now) in, a decision out. No I/O, no clock, no random.
 
-Source: architecture §4. The parts: `presence` (who is in the room), `work` (jobs), `ending` (the way out).
+Source: architecture §4. The parts: `presence` (who is in the room), `work` (jobs), `agents`
+(jobs of LiveKit agents), `ending` (the way out).
 """
 
 from __future__ import annotations
@@ -9,14 +10,13 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import assert_never
 
-from orchestrator.core import admission, ending, presence, work
+from orchestrator.core import admission, agents, ending, presence, work
 from orchestrator.core.commands import CreateRoom, DeleteRoom
 from orchestrator.core.draft import Decision, Draft
 from orchestrator.core.events import RoomRecreated, SessionCreated
 from orchestrator.core.ids import Identity, RecordingId, RoomName, ServiceId, SessionId, job_id
 from orchestrator.core.jobs import Job
 from orchestrator.core.recording import RECORDER, Recording, RecordingStatus
-from orchestrator.core.request_keys import KeyScope
 from orchestrator.core.session import Limits, Session, due_in
 from orchestrator.core.states import Cause, RoomStatus
 from orchestrator.core.triggers import (
@@ -65,7 +65,6 @@ class Opening:
     recording_id: RecordingId | None = None
     limits: Limits = field(default_factory=Limits)
     max_duration_s: float | None = None
-    request_key: KeyScope | None = None
 
 
 def open_session(opening: Opening, now: datetime) -> Decision:
@@ -98,7 +97,6 @@ def open_session(opening: Opening, now: datetime) -> Decision:
             for number, wanted in enumerate(services, start=1)
         ),
         recording=Recording(recording_id=opening.recording_id) if opening.recording_id else None,
-        request_key=opening.request_key,
     )
     draft = Draft(session, now)
     draft.arm("create", opening.limits.create_s)
@@ -169,6 +167,7 @@ def step(session: Session, trigger: Trigger, now: datetime) -> Decision:
             assert_never(trigger)
     presence.settle(draft)
     ending.go_on(draft)
+    agents.dispatch_pending(draft)
     return draft.decide()
 
 
@@ -203,6 +202,7 @@ def _room_created(draft: Draft, trigger: RoomCreated) -> None:
             draft.arm("recorder", session.limits.join_s)
     elif session.is_live:
         if session.room_sid != trigger.sid:
+            agents.room_lost(draft)
             draft.set(room_sid=trigger.sid)
             draft.events.append(RoomRecreated(session_id=session.id, room_name=session.room_name))
     elif session.stage in ("", "deleting"):
@@ -229,6 +229,7 @@ def _room_lost(draft: Draft, trigger: RoomLost) -> None:
     if session.is_live and session.room_sid is not None and session.room_sid == trigger.sid:
         draft.move(Cause.ROOM_LOST)
         draft.set(room_sid=None)
+        agents.room_lost(draft)
         draft.commands.append(CreateRoom(room_name=session.room_name))
 
 

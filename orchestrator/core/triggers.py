@@ -17,9 +17,11 @@ class Participant:
 
     Attributes:
         role: from the signed attribute that we minted; ``client`` when there is none.
-        service_id, attempt: from the signed attributes of workers; None and 0 for others.
+        service_id, attempt: from the signed attributes of workers; None and 0 for others. A LiveKit agent has
+            the service ``agent:NAME``, and attempt 0 until LiveKit has said which dispatch it came by.
         grant: from the signed attribute of clients and operators; 0 when there is none.
         session_id: which session the token was minted for; "" when we did not mint it.
+        is_assumed: in a session's record: its attempt is taken for the current one, LiveKit has not said so.
     """
 
     identity: Identity
@@ -29,6 +31,7 @@ class Participant:
     attempt: int = 0
     grant: int = 0
     session_id: str = ""
+    is_assumed: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -9,6 +9,7 @@ from dataclasses import replace
 
 from orchestrator.core.draft import Draft, armed_for
 from orchestrator.core.errors import IllegalTransitionError, StaleAttemptError
+from orchestrator.core.ids import is_agent
 from orchestrator.core.jobs import HELD, OVER, Job, JobCause, JobState
 from orchestrator.core.recording import (
     CAPTURING,
@@ -257,13 +258,16 @@ def _release(
 ) -> None:
     """Take the job from its worker: back to the queue while it is wanted, else given up."""
     worker_id = job.worker_id
-    assert worker_id is not None
     # Whoever was asked may have acted on it: it is told that this attempt is over.
     draft.tell_to_leave(job, detail, is_stale=True)
     if not _is_wanted(draft.session, job):
         draft.move_job(job, JobCause.GIVE_UP, detail=detail)
         return
     draft.disarm(armed_for("offer", job), armed_for("joining", job))
+    if is_agent(job.service_id):
+        draft.move_job(job, cause, said=said, detail=detail)  # dispatched again as soon as there is a room
+        return
+    assert worker_id is not None
     moved = draft.move_job(
         job,
         cause,

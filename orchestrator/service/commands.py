@@ -16,7 +16,9 @@ from orchestrator.core.admission import refusal
 from orchestrator.core.commands import (
     ControlRecording,
     CreateRoom,
+    DeleteDispatch,
     DeleteRoom,
+    DispatchAgent,
     LeaveJob,
     RemoveParticipant,
 )
@@ -33,6 +35,7 @@ from orchestrator.core.ids import Identity, RoomName
 from orchestrator.core.session import Session
 from orchestrator.core.triggers import JobDone, RoomCreated, RoomCreateFailed, RoomDeleted
 from orchestrator.ports import Clock, CommandRow, RoomServer, SessionStore
+from orchestrator.service.agents import Agents
 from orchestrator.service.sessions import Sessions
 
 log = structlog.get_logger(__name__)
@@ -69,6 +72,7 @@ class CommandRunner:
         self._rooms = rooms
         self._clock = clock
         self._workers = workers
+        self._agents = Agents(sessions=sessions, store=store, rooms=rooms)
         self._slots = asyncio.Semaphore(_AT_ONCE)
         self._running: set[asyncio.Task[None]] = set()
         self.on_failure: Callable[[str], None] = lambda kind: None
@@ -146,6 +150,10 @@ class CommandRunner:
                 await self._leave(row, command, session)
             case ControlRecording() as command:
                 await self._control(row, command, session)
+            case DispatchAgent() as command:
+                await self._agents.dispatch(row, command, session)
+            case DeleteDispatch() as command:
+                await self._agents.end(row, command, session)
             case _:
                 assert_never(row.command)
 

@@ -7,9 +7,9 @@ from collections.abc import Awaitable
 from typing import TypeVar
 
 from orchestrator.core.errors import RoomServerError, RoomServerUnavailableError
-from orchestrator.core.ids import Identity, RoomName, SessionId
+from orchestrator.core.ids import Identity, JobId, RoomName, SessionId
 from orchestrator.core.triggers import Participant
-from orchestrator.ports import Clock, Room, RoomServer
+from orchestrator.ports import Clock, Dispatch, Room, RoomServer
 
 T = TypeVar("T")
 
@@ -55,6 +55,23 @@ class CountedRooms:
     async def remove_participant(self, name: RoomName, identity: Identity) -> None:
         """Count and pass on."""
         await self._count("remove_participant", self._rooms.remove_participant(name, identity))
+
+    async def create_dispatch(
+        self, name: RoomName, agent_name: str, *, job_id: JobId, attempt: int, metadata: str
+    ) -> None:
+        """Count and pass on."""
+        answer = self._rooms.create_dispatch(
+            name, agent_name, job_id=job_id, attempt=attempt, metadata=metadata
+        )
+        await self._count("create_dispatch", answer)
+
+    async def list_dispatches(self, name: RoomName) -> list[Dispatch]:
+        """Count and pass on."""
+        return await self._count("list_dispatches", self._rooms.list_dispatches(name))
+
+    async def delete_dispatch(self, name: RoomName, dispatch_id: str) -> None:
+        """Count and pass on."""
+        await self._count("delete_dispatch", self._rooms.delete_dispatch(name, dispatch_id))
 
     async def _count(self, call: str, answer: Awaitable[T]) -> T:
         started = self._clock.monotonic()

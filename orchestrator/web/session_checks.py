@@ -7,7 +7,7 @@ from typing import Final
 
 import msgspec
 
-from orchestrator.core.ids import name_problem
+from orchestrator.core.ids import agent_problem, name_problem
 from orchestrator.service.new_session import NewSession, ServiceOptions
 from orchestrator.web.errors import FieldProblem, FieldsError
 from sdk.wire import RECORDER_SERVICE, CreateSession, TokenRequest
@@ -112,7 +112,7 @@ def _service_problems(field: str, names: Iterable[str]) -> list[FieldProblem]:
     for name in names:
         if name == RECORDER_SERVICE:
             problems.append(FieldProblem(field, "ask for a recording by record: true, not as a service"))
-        elif problem := name_problem(name, what="a service id"):
+        elif problem := name_problem(name, what="a service id") or agent_problem(name):
             problems.append(FieldProblem(field, problem))
     return problems
 

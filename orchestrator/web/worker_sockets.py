@@ -16,13 +16,14 @@ import structlog
 from aiohttp import WSCloseCode, WSMsgType, web
 
 from orchestrator.core.errors import OrchestratorError
-from orchestrator.core.ids import name_problem
+from orchestrator.core.ids import AGENT_PREFIX, is_agent, name_problem
 from orchestrator.service.pull import HELLO_S, PullWorkers
 from orchestrator.service.registry import Worker
 from sdk.wire import MAX_FRAME_BYTES, Hello, OrchestratorFrame, decode_worker_frame, encode_frame
 
 log = structlog.get_logger(__name__)
 
+AGENT_REGISTERS: Final = f"a LiveKit agent registers at LiveKit; leave out '{AGENT_PREFIX}'"
 _QUEUE: Final = 256  # frames waiting for a slow worker; more cuts it
 _SEND_S: Final = 5.0
 _CLOSE_S: Final = 2.0  # for the worker's answer to our close
@@ -174,6 +175,8 @@ def _abort(request: web.Request) -> None:
 def _hello_problem(hello: Hello) -> str | None:
     if found := name_problem(hello.service_id, what="service_id"):
         return found
+    if is_agent(hello.service_id):
+        return f"service_id: {AGENT_REGISTERS}"
     if found := name_problem(hello.worker_id, what="worker_id"):
         return found
     if hello.capacity is not None and hello.capacity < 1:

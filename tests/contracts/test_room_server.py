@@ -13,8 +13,9 @@ from livekit import rtc
 
 from orchestrator.adapters.livekit_rooms import LivekitRooms
 from orchestrator.adapters.livekit_tokens import LivekitTokens
+from orchestrator.core.errors import RoomServerUnavailableError
 from orchestrator.core.grants import Grant, client_grant, operator_grant, recorder_grant, worker_grant
-from orchestrator.core.ids import Identity, RoomName, ServiceId, SessionId
+from orchestrator.core.ids import Identity, JobId, RoomName, ServiceId, SessionId
 from orchestrator.core.triggers import Participant
 from orchestrator.ports import RoomServer
 from tests.fakes.rooms import FakeRooms
@@ -161,3 +162,28 @@ async def test_who_is_removed_is_out_and_only_they(rooms: Rooms, name: RoomName)
     assert [p.identity for p in await rooms.seen(name, 1)] == ["bert"]
     await rooms.server.delete_room(name)
     await rooms.seen(name, 0)
+
+
+async def test_a_dispatch_says_whose_it_is_until_it_is_deleted(rooms: Rooms, name: RoomName) -> None:
+    server = rooms.server
+    await server.create_room(name, SessionId("s1"))
+    before = await server.list_dispatches(name)  # LiveKit has one of its own, for agents without a name
+    assert {dispatch.job_id for dispatch in before} <= {""}
+    for attempt in (1, 2):
+        await server.create_dispatch(name, "nobody", job_id=JobId("s1-1"), attempt=attempt, metadata="{}")
+    ours = [d for d in await server.list_dispatches(name) if d.job_id]
+    found = sorted((d.attempt, d.agent_name, d.job_id, d.identities) for d in ours)
+    assert found == [(1, "nobody", "s1-1", ()), (2, "nobody", "s1-1", ())]
+    (old,) = [d for d in ours if d.attempt == 1]
+    for _ in range(2):
+        await server.delete_dispatch(name, old.id)
+    assert [d.attempt for d in await server.list_dispatches(name) if d.job_id] == [2]
+    await server.delete_room(name)
+    assert await server.list_dispatches(name) == []
+
+
+async def test_nothing_is_dispatched_into_a_room_that_is_not_there(rooms: Rooms, name: RoomName) -> None:
+    assert await rooms.server.list_dispatches(name) == []
+    with pytest.raises(RoomServerUnavailableError):
+        await rooms.server.create_dispatch(name, "nobody", job_id=JobId("s1-1"), attempt=1, metadata="")
+    assert await rooms.server.list_rooms((name,)) == []

@@ -58,6 +58,19 @@ def test_a_webhook_is_read() -> None:
         assert (notice.participant.role, notice.participant.attempt) == ("worker", 2)
 
 
+def test_an_agents_webhook_is_no_clients() -> None:
+    agent = models.ParticipantInfo(
+        identity="agent-AJ_1",
+        sid="PA_2",
+        kind=models.ParticipantInfo.Kind.AGENT,
+        attributes={"lk.agent_name": "echo"},
+    )
+    body = MessageToJson(WebhookEvent(event="participant_joined", participant=agent)).encode()
+    found = VERIFIER.verify(body, sign(body)).participant
+    assert found is not None
+    assert (found.role, found.service_id, found.attempt) == ("worker", "agent:echo", 0)
+
+
 @pytest.mark.parametrize(
     "body",
     [

@@ -19,7 +19,9 @@ from orchestrator.core.commands import (
     Command,
     ControlRecording,
     CreateRoom,
+    DeleteDispatch,
     DeleteRoom,
+    DispatchAgent,
     LeaveJob,
     RemoveParticipant,
 )
@@ -66,6 +68,8 @@ COMMANDS: tuple[Command, ...] = (
     RemoveParticipant(room_name="r", identity="i", reason="kept out"),
     LeaveJob(job_id="j", attempt=1, worker_id="w", room_name="r", reason="over", is_stale=True),
     ControlRecording(job_id="j", attempt=1, worker_id="w", n=3, op="stop"),
+    DispatchAgent(job_id="j", attempt=2),
+    DeleteDispatch(job_id="j", attempt=1),
 )
 WORKER = Registration(
     worker_id=WorkerId("asr/1"),

@@ -188,6 +188,17 @@ def worker(service: str, attempt: int = 1, sid: str = "") -> Participant:
     )
 
 
+def agent(service: str, number: int = 1, sid: str = "", *, attempt: int = 0) -> Participant:
+    """A LiveKit agent that came by LiveKit's ``number``-th job; with the attempt when LiveKit has said it."""
+    return Participant(
+        identity=Identity(f"agent-AJ_{service.removeprefix('agent:')}{number}"),
+        sid=ParticipantSid(sid or f"PA_agent_{number}"),
+        role="worker",
+        service_id=ServiceId(service),
+        attempt=attempt,
+    )
+
+
 def seen(*present: Participant) -> ParticipantsSeen:
     """A list that shows these."""
     return ParticipantsSeen(present=present)

@@ -10,13 +10,14 @@ import msgspec
 
 from orchestrator.core.draft import Decision, armed_for
 from orchestrator.core.events import JobChanged, SessionStatusChanged, encode_data
+from orchestrator.core.ids import is_agent
 from orchestrator.core.jobs import HELD, JobState
 from orchestrator.core.recording import RECORDER, TABLE, RecordingStatus
 from orchestrator.core.session import Session
 from orchestrator.core.states import TABLE as ROOM_TABLE
 from orchestrator.core.states import RoomStatus
 from orchestrator.core.triggers import Participant, RoomCreateFailed, RoomDeleted, Trigger
-from orchestrator.core.work import needs_room
+from orchestrator.core.work import is_offerable, needs_room
 
 _ROOM_MOVES = frozenset((state.value, after.value) for (state, _), after in ROOM_TABLE.items())
 _ENDED = (RoomStatus.TERMINATING, RoomStatus.TERMINATED)
@@ -159,7 +160,9 @@ def _check_deadlines(session: Session) -> None:
 
 def _check_jobs(session: Session) -> None:
     for job in session.jobs:
-        assert (job.state in HELD) == (job.worker_id is not None)
+        assert (job.state in HELD and not is_agent(job.service_id)) == (job.worker_id is not None)
+        if is_agent(job.service_id):
+            assert not is_offerable(session, job), "nobody would dispatch it"
         assert job.attempt >= 1 or job.state in (JobState.PENDING, JobState.FAILED)
         if session.room_status in _ENDED and not session.is_recorder(job):
             assert job.state not in (JobState.PENDING, JobState.OFFERED)

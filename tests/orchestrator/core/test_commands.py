@@ -11,7 +11,9 @@ from orchestrator.core.commands import (
     Command,
     ControlRecording,
     CreateRoom,
+    DeleteDispatch,
     DeleteRoom,
+    DispatchAgent,
     LeaveJob,
     RemoveParticipant,
 )
@@ -22,6 +24,8 @@ ALL: tuple[Command, ...] = (
     RemoveParticipant(room_name="room-1", identity="asr#2", reason="a newer attempt has joined"),
     LeaveJob(job_id="s1-1", attempt=2, worker_id="w", room_name="room-1", reason="terminated", is_stale=True),
     ControlRecording(job_id="s1-2", attempt=1, worker_id="r", n=3, op="stop"),
+    DispatchAgent(job_id="s1-3", attempt=2),
+    DeleteDispatch(job_id="s1-3", attempt=1),
 )
 
 

@@ -4,7 +4,17 @@ from __future__ import annotations
 
 import pytest
 
-from orchestrator.core.ids import MAX_NAME, ServiceId, SessionId, identity_of, job_id, name_problem
+from orchestrator.core.ids import (
+    MAX_NAME,
+    ServiceId,
+    SessionId,
+    agent_name_of,
+    agent_problem,
+    identity_of,
+    is_agent,
+    job_id,
+    name_problem,
+)
 
 
 def test_a_job_is_named_by_its_session_and_number() -> None:
@@ -39,3 +49,24 @@ def test_other_names_are_refused_in_one_sentence_with_the_field(name: str, said:
     assert problem.startswith("room_name ")
     assert said in problem
     assert "\n" not in problem
+
+
+@pytest.mark.parametrize("name", ["echo", "a", "Inbound.Agent_2-x", "7"])
+def test_an_agent_is_asked_for_by_its_name_at_livekit(name: str) -> None:
+    service_id = ServiceId(f"agent:{name}")
+    assert is_agent(service_id)
+    assert agent_name_of(service_id) == name
+    assert agent_problem(service_id) is None
+
+
+@pytest.mark.parametrize("name", ["", " ", ".x", "a b", "a/b", "a:b", "ä", "a\n"])
+def test_other_names_of_agents_are_refused(name: str) -> None:
+    problem = agent_problem(f"agent:{name}")
+    assert problem is not None
+    assert "names no agent" in problem
+
+
+@pytest.mark.parametrize("service_id", ["asr", "agent", "Agent:x", "an agent:x"])
+def test_other_services_are_no_agents(service_id: str) -> None:
+    assert not is_agent(service_id)
+    assert agent_problem(service_id) is None

@@ -11,7 +11,7 @@ from random import Random
 import pytest
 
 from orchestrator.core.errors import BarredError, IllegalTransitionError, StaleAttemptError
-from orchestrator.core.ids import Identity, JobId, RoomSid
+from orchestrator.core.ids import Identity, JobId, RoomSid, is_agent
 from orchestrator.core.jobs import Job, JobState
 from orchestrator.core.recording import RECORDER, RecordingStatus
 from orchestrator.core.session import Session
@@ -39,7 +39,7 @@ from orchestrator.core.triggers import (
     Trigger,
 )
 from orchestrator.core.work import is_offerable
-from tests.orchestrator.core.playing import NOW, client, closing, offer, opening, report, worker
+from tests.orchestrator.core.playing import NOW, agent, client, closing, offer, opening, report, worker
 from tests.orchestrator.core.rules import check_round_trip, check_step
 
 WALKS = 3000
@@ -51,6 +51,8 @@ _FORMS = (
     ("asr?",),
     ("asr", "tts!"),
     ("asr!", "tts!", "nlu?"),
+    ("agent:echo",),
+    ("agent:echo!", "asr", "agent:notes?"),
 )
 _MAY_BE_STALE = (JobAccepted, JobRefused, JobReady, JobDone, JobLost, RecordingReported)
 _LAST_RESORTS = ("create", "expires", "max", "client", "end", "recorder", "recording")
@@ -241,6 +243,11 @@ class Walk:
 
     def _worker(self, job: Job, attempt: int) -> Participant:
         self.sids += self.random.random() < 0.7
+        if is_agent(job.service_id):
+            number = self.random.choice((attempt, attempt, self.sids))
+            is_listed = self.random.random() < 0.5
+            sid = f"PA_{job.service_id}_{number}_{self.sids}"
+            return agent(job.service_id, number, sid, attempt=attempt if is_listed else 0)
         return worker(job.service_id, attempt, f"PA_{job.service_id}_{attempt}_{self.sids}")
 
     def _someone_gone(self) -> ParticipantsSeen:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from orchestrator.core.errors import RoomServerError, RoomServerUnavailableError
-from orchestrator.core.ids import Identity, RoomName, SessionId
+from orchestrator.core.ids import Identity, JobId, RoomName, SessionId
 from orchestrator.service.counted_rooms import CountedRooms
 from tests.fakes.clock import FakeClock
 from tests.fakes.rooms import FakeRooms
@@ -21,6 +21,11 @@ async def test_every_call_is_passed_on_and_counted() -> None:
     assert await rooms.list_rooms((NAME,)) == [made]
     assert [p.identity for p in await rooms.list_participants(NAME)] == ["bob"]
     await rooms.remove_participant(NAME, Identity("bob"))
+    await rooms.create_dispatch(NAME, "echo", job_id=JobId("s-1"), attempt=1, metadata="")
+    (dispatch,) = await rooms.list_dispatches(NAME)
+    assert (dispatch.agent_name, dispatch.job_id, dispatch.attempt) == ("echo", "s-1", 1)
+    await rooms.delete_dispatch(NAME, dispatch.id)
+    assert await rooms.list_dispatches(NAME) == []
     await rooms.delete_room(NAME)
     assert await rooms.list_rooms() == []
     assert rooms.calls == {
@@ -28,6 +33,9 @@ async def test_every_call_is_passed_on_and_counted() -> None:
         ("list_rooms", "ok"): 2,
         ("list_participants", "ok"): 1,
         ("remove_participant", "ok"): 1,
+        ("create_dispatch", "ok"): 1,
+        ("list_dispatches", "ok"): 2,
+        ("delete_dispatch", "ok"): 1,
         ("delete_room", "ok"): 1,
     }
 

@@ -69,3 +69,14 @@ def test_the_edges_of_the_ranges_are_inside() -> None:
     body = CreateSession(user_identity="a" * 128, wait_s=0, expires_in=1, max_duration=1)
     assert new_session(body, nobody).wait_s == 0
     assert new_session(CreateSession(user_identity="a", wait_s=300), nobody).wait_s == 300
+
+
+@pytest.mark.parametrize("name", ["agent:", "agent:a b", "agent:a/b"])
+def test_an_agent_is_asked_for_by_a_name_that_livekit_can_know(name: str) -> None:
+    for body in (
+        CreateSession(user_identity="a", required_services=["agent:echo", name]),
+        CreateSession(user_identity="a", services={"agent:echo": WireOptions(), name: WireOptions()}),
+    ):
+        with pytest.raises(FieldsError, match="names no agent") as caught:
+            new_session(body, nobody)
+        assert len(caught.value.problems) == 1

@@ -49,6 +49,7 @@ async def test_many_workers_of_one_service_by_their_ids(client: ClientSession) -
         ({"service_id": ""}, "service_id"),
         ({"service_id": "a#2"}, "service_id"),
         ({"service_id": "recorder"}, "service_id"),
+        ({"service_id": "agent:echo"}, "service_id"),
         ({"service_id": 7}, "service_id"),
         ({"endpoint": ""}, "endpoint"),
         ({"endpoint": "127.0.0.1:8001"}, "endpoint"),
