@@ -7,7 +7,7 @@ FAST := not integration and not acceptance and not media
 CODE := orchestrator sdk recorder vault greenroom examples bench scripts tests
 
 .DEFAULT_GOAL := help
-.PHONY: help setup environment media-server run test check full bench docs fmt clean
+.PHONY: help setup environment media-server agents run test check full bench docs fmt clean
 
 help: ## list these targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1\t\2/p' Makefile | expand -t 16
@@ -21,6 +21,9 @@ environment:
 media-server:
 	@python=$$(PYTHON="$(PYTHON)" scripts/python.sh) && "$$python" scripts/livekit_server.py >/dev/null
 
+agents: environment # the environment of the LiveKit agents that tests and benches start
+	@$(VENV)/python scripts/agents_environment.py >/dev/null
+
 run: setup ## everything on this machine: the demo first, then it stays up; one Ctrl-C ends it
 	@exec $(VENV)/greenroom up --demo --port $(PORT) --data $(DATA)
 
@@ -33,13 +36,13 @@ check: environment ## format, lint, types, import rules, docs, fast tests
 	$(PYTEST) -m "$(FAST)"
 
 # The media tests load both cores and measure time, so they run alone, and first: 5 means that there are none.
-test: setup ## every test: fast, integration, acceptance and media
+test: setup agents ## every test: fast, integration, acceptance and media
 	$(PYTEST) -m media || [ $$? -eq 5 ]
 	$(PYTEST) -m "not media"
 
 full: check test bench ## check, test and bench
 
-bench: setup ## the measurements of docs/RESULTS.md
+bench: setup agents ## the measurements of docs/RESULTS.md
 	@missed=; for file in bench/[a-z]*.py; do name=$$(basename $$file .py); echo "== bench.$$name"; \
 		$(VENV)/python -m bench.$$name || missed="$$missed $$name"; done; \
 	[ -z "$$missed" ] || { echo "goals missed or failed:$$missed" >&2; exit 1; }
