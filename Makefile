@@ -40,7 +40,8 @@ test: setup agents ## every test: fast, integration, acceptance and media
 	$(PYTEST) -m media || [ $$? -eq 5 ]
 	$(PYTEST) -m "not media"
 
-full: check test bench ## check, test and bench
+full: export GREENROOM_FULL = 1
+full: check test bench ## check, test with the full numbers, and bench
 
 bench: setup agents ## the measurements of docs/RESULTS.md
 	@missed=; for file in bench/[a-z]*.py; do name=$$(basename $$file .py); echo "== bench.$$name"; \
