@@ -11,6 +11,7 @@ from orchestrator.core.commands import Command
 from orchestrator.core.events import FeedEvent, Position, RegistryEvent, SessionEvent
 from orchestrator.core.grants import Grant
 from orchestrator.core.ids import Identity, JobId, RoomName, RoomSid, SessionId, WorkerId
+from orchestrator.core.request_keys import BoundKey, KeyScope, RequestKey
 from orchestrator.core.session import Session
 from orchestrator.core.triggers import Participant
 from orchestrator.core.workers import Registration
@@ -63,12 +64,16 @@ class Change:
         events: appended to the feed; per-session numbers are those before ``session.events``.
         commands: born claimed by this instance.
         finished: rows that this change is the result of, removed with it (id and fence must match).
+        key: bound to this session by it.
+        freed_key: bound to this session until now, free after it.
     """
 
     session: Session
     events: tuple[SessionEvent, ...] = ()
     commands: tuple[Command, ...] = ()
     finished: tuple[CommandRow, ...] = ()
+    key: RequestKey | None = None
+    freed_key: KeyScope | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -119,6 +124,7 @@ class SessionStore(Protocol):
             VersionConflictError: the stored version is not ``session.version - 1``. Nothing was written.
             RoomNameTakenError: another session holds the room name. Nothing was written.
             FencedError: a finished row is gone or claimed again. Nothing was written.
+            KeyTakenError: the key is bound already. Nothing was written.
         """
 
     async def load(self, session_id: SessionId) -> Session:
@@ -155,14 +161,26 @@ class SessionStore(Protocol):
     async def trim_feed(self, before: datetime) -> int:
         """Forget events older than ``before``; give how many."""
 
-    async def save_worker(self, worker: Registration, events: Sequence[RegistryEvent] = ()) -> None:
-        """Insert or replace a registration and append its events, in one operation."""
+    async def save_worker(
+        self, worker: Registration, events: Sequence[RegistryEvent] = (), *, key: RequestKey | None = None
+    ) -> None:
+        """Insert or replace a registration, append its events and bind the key to it, in one operation.
+
+        Raises:
+            KeyTakenError: the key is bound already. Nothing was written.
+        """
 
     async def delete_worker(self, worker_id: WorkerId, events: Sequence[RegistryEvent] = ()) -> None:
         """Forget a registration (a missing one is forgotten) and append its events, in one operation."""
 
     async def workers(self) -> list[Registration]:
         """Give all registrations."""
+
+    async def bound_key(self, scope: KeyScope) -> BoundKey | None:
+        """Give what a key was bound to; None when it is free: never bound, freed, or bound `KEPT` ago."""
+
+    async def forget_keys(self) -> int:
+        """Drop keys that are free by their age; give how many."""
 
     async def deployment_id(self) -> str:
         """Give the id made when the store was made: by it we know our own rooms."""

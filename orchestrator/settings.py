@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import ipaddress
 import os
+import re
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -67,6 +68,9 @@ class ServerSettings(_Section):
         default=(),
         description="origins whose pages may call the API; in the environment a comma list or JSON",
     )
+    allowed_hosts: tuple[str, ...] = Field(
+        default=(), description="names that callers use for this server besides its address and localhost"
+    )
     shutdown_timeout: float = _seconds(30, "running requests are given this long at the end")
 
     @field_validator("host")
@@ -74,6 +78,14 @@ class ServerSettings(_Section):
     def _is_loopback(cls, value: str) -> str:
         if not is_loopback(value):
             raise ValueError("only loopback may be bound while there is no authentication; use 127.0.0.1")
+        return value
+
+    @field_validator("allowed_hosts")
+    @classmethod
+    def _are_names(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for name in value:
+            if not re.fullmatch(r"[a-z0-9_][a-z0-9._-]*", name):
+                raise ValueError(f"{name!r} is no name; write host.example in lower case, without a port")
         return value
 
     @field_validator("cors_origins", mode="before")

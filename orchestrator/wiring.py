@@ -38,6 +38,7 @@ from orchestrator.service.pull import PullWorkers
 from orchestrator.service.push import PushWorkers
 from orchestrator.service.reconcile import Reconciler
 from orchestrator.service.registry import Registry
+from orchestrator.service.repeats import Repeats
 from orchestrator.service.sessions import Sessions
 from orchestrator.service.webhooks import Webhooks
 from orchestrator.settings import Settings
@@ -144,6 +145,7 @@ class Orchestrator:
             heartbeat_interval_s=waits.heartbeat_interval,
         )
         self.push = PushWorkers(sessions=self.sessions, registry=self.registry, dispatch=self.dispatch)
+        self.repeats = Repeats(store=parts.store, sessions=self.sessions, push=self.push)
         self.webhooks = Webhooks(self.sessions)
         self.metrics = Metrics(
             LiveNumbers(
@@ -175,6 +177,7 @@ class Orchestrator:
                 self.reconciler.run_participants,
                 self.liveness.run,
                 self.pull.after_start,
+                self.repeats.run,
             ):
                 tasks.create_task(work(), name=work.__qualname__)
 
@@ -189,6 +192,7 @@ class Orchestrator:
             dispatch=self.dispatch,
             push=self.push,
             pull=self.pull,
+            repeats=self.repeats,
             webhooks=self.webhooks,
             verifier=verifier,
             feed=self.feed,

@@ -6,9 +6,11 @@ import inspect
 from typing import Final
 
 from orchestrator.core.admission import MAX_STANDINGS
+from orchestrator.core.request_keys import KEPT
 from orchestrator.web.app import API, ROUTES
 from orchestrator.web.bodies import READ_DEADLINE_S
 from orchestrator.web.errors import MAX_BODY_BYTES
+from orchestrator.web.request_keys import MAX_KEY
 from orchestrator.web.sse import BUFFER_BYTES
 
 PAGE: Final = "docs/ROUTES.md"
@@ -18,6 +20,23 @@ INTRODUCTION: Final = f"""# Routes
 Printed from the route list by `make docs`. Bodies are JSON of at most {MAX_BODY_BYTES // 1024 // 1024} MiB
 that arrive within {READ_DEADLINE_S:g} s; unknown fields are ignored. Times are RFC 3339 in UTC. Every answer
 carries `X-Request-ID`: the one you sent, else a new one.
+"""
+
+KEYS: Final = f"""## Requests that may come again
+
+`POST {API}/create-session`, `{API}/sessions`, `{API}/sessions/{{session_id}}/terminate` and
+`{API}/microservices/register` take an `Idempotency-Key`: 1 to {MAX_KEY} visible ASCII characters, for
+instance a UUID, new for each thing that you want done. Send the same request with the same key as often as
+you like within {KEPT.total_seconds() / 3600:g} hours, also after a lost answer or a restart:
+
+- One session comes of it. Each answer is made from that session as it is now, with a new token; `wait_s`
+  waits again. A repeat that comes while the first is under way waits for the room.
+- Another path or body (as JSON: order and spacing do not matter) under the key is a 422, and does nothing.
+- A key belongs to its route; on other routes the header is not looked at.
+- What was refused (4xx) and what ended in 502 binds no key: correct it, or try again, with the same one.
+- After the session has ended, a repeated creation is a 409 with `details.session_id`, and has no token.
+- A repeated `terminate` ends nothing more. A repeated registration is a sign of life, overwrites no later
+  one, and is a 409 once the worker is unregistered.
 """
 
 ERRORS: Final = """## Errors
@@ -33,15 +52,16 @@ One body for every error, those of the framework included:
 |---|---|---|
 | 400 | InvalidRequest | the body is no JSON, or the bytes are no HTTP |
 | 401 | Unauthorized | a webhook that our LiveKit did not sign |
-| 403 | Forbidden | a page of a foreign origin opens a worker's socket; a token for somebody who was removed |
+| 403 | Forbidden | a foreign page would change something or opens a socket; a token for one who was removed |
 | 404 | SessionNotFound, MicroserviceNotFound, NotFound | there is no such thing, or no such path |
 | 405 | MethodNotAllowed | the `Allow` header lists the methods |
 | 406 | NotAcceptable | the streaming create without `Accept: text/event-stream` |
 | 408 | Timeout | `strict` ended the session (`details.session_id`) while the caller waited; a slow body |
-| 409 | RoomNameTaken, IllegalTransition, StaleAttempt | the state of things does not allow it |
+| 409 | RoomNameTaken, IllegalTransition, StaleAttempt, KeyOutlived | the state of things does not allow it |
 | 413 | PayloadTooLarge | the body is over the limit |
 | 415 | UnsupportedMediaType | the body is not `application/json` |
 | 417 | ExpectationFailed | an `Expect` header other than `100-continue` |
+| 421 | MisdirectedRequest | `Host` is no IP address, not `localhost`, not in `[server] allowed_hosts` |
 | 422 | InvalidRequest | `details.fields` names every field that is missing, mistyped or out of range |
 | 500 | InternalError | our fault; the log has more under the `request_id` |
 | 502 | LiveKitUnavailable | LiveKit did not make the room; the session (`details.session_id`) is ending |
@@ -93,4 +113,4 @@ def render() -> str:
         purpose = " ".join(inspect.cleandoc(route.handler.__doc__ or "").split("\n\n")[0].split())
         rows.append(f"| `{route.method} {route.path}` | {purpose} |")
     short = f"\nThe routes under `{API}/sessions` also answer under `/sessions`.\n"
-    return "\n".join([INTRODUCTION, "\n".join(rows) + "\n" + short, REMOVAL, STREAMS, ERRORS])
+    return "\n".join([INTRODUCTION, "\n".join(rows) + "\n" + short, REMOVAL, STREAMS, KEYS, ERRORS])

@@ -9,6 +9,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any, Final, Literal, Self, TypedDict, TypeVar, Unpack
 from urllib.parse import quote
+from uuid import uuid4
 
 import aiohttp
 import msgspec
@@ -55,9 +56,8 @@ class ServerEvent:
 class Client:
     """Speaks to one orchestrator over one HTTP session; an async context manager.
 
-    Calls that change nothing, and those that may be repeated (`terminate`), are tried again for ``retry_s``
-    when the connection fails or the orchestrator is not available. Creating a session is tried again only
-    while nothing of it can have arrived.
+    A call is tried again for ``retry_s`` when the connection fails or the orchestrator is not available. What
+    creates or ends something carries an `Idempotency-Key` of its own, so that its repeats do it once.
     """
 
     def __init__(self, orchestrator_url: str, *, request_timeout: float = 30.0, retry_s: float = 5.0) -> None:
@@ -106,8 +106,8 @@ class Client:
             InvalidRequestError: a value is not allowed; the message names it.
             ConflictError: the room name is in use.
             ServicesMissingError: policy `strict`, and services did not come while the call waited.
-            UnavailableError: the orchestrator or its media server does not answer. The session may exist
-                when the connection was lost on the way.
+            UnavailableError: the orchestrator or its media server does not answer, for all the tries. The
+                session may exist when connections were lost on the way; it ends by its client timeout.
         """
         body = CreateSession(user_identity=user_identity, **options)
         wait_s = options.get("wait_s") or 0.0
@@ -116,8 +116,8 @@ class Client:
             "/api/v1/create-session",
             SessionCreated,
             body=_without_nulls(body),
-            may_repeat=False,
             timeout_s=self._request_timeout + wait_s,
+            is_keyed=True,
         )
 
     async def session(self, session_id: str) -> dict[str, Any]:
@@ -183,7 +183,7 @@ class Client:
         Raises:
             NotFoundError: there is no such session.
         """
-        await self._call("POST", _path(session_id, "/terminate"), Any, body=b"{}")
+        await self._call("POST", _path(session_id, "/terminate"), Any, body=b"{}", is_keyed=True)
 
     async def events(
         self,
@@ -262,26 +262,30 @@ class Client:
         shape: type[T],
         *,
         body: bytes | None = None,
-        may_repeat: bool = True,
         timeout_s: float | None = None,
+        is_keyed: bool = False,
     ) -> T:
+        headers = {"Content-Type": "application/json"} if body is not None else {}
+        if is_keyed:
+            headers["Idempotency-Key"] = str(uuid4())  # one for all tries of this call
         until = time.monotonic() + self._retry_s
         backoff = Backoff()
         while True:
             try:
                 return await self._call_once(
-                    method, path, shape, body=body, timeout_s=timeout_s or self._request_timeout
+                    method,
+                    path,
+                    shape,
+                    body=body,
+                    headers=headers,
+                    timeout_s=timeout_s or self._request_timeout,
                 )
-            except aiohttp.ClientConnectorError:  # nothing can have arrived
+            except aiohttp.ClientConnectorError:
                 error = UnavailableError(f"{self._url} cannot be reached")
             except (aiohttp.ClientError, OSError, TimeoutError) as cause:
                 words = "did not answer in time" if isinstance(cause, TimeoutError) else "broke off"
                 error = UnavailableError(f"{self._url} {words}")
-                if not may_repeat:
-                    raise error from None
             except UnavailableError as told:
-                if not may_repeat:
-                    raise
                 error = told
             delay_s = max(backoff.next_s(), error.retry_after_s or 0.0)
             if time.monotonic() + delay_s > until:
@@ -289,9 +293,15 @@ class Client:
             await asyncio.sleep(delay_s)
 
     async def _call_once(
-        self, method: _Method, path: str, shape: type[T], *, body: bytes | None, timeout_s: float
+        self,
+        method: _Method,
+        path: str,
+        shape: type[T],
+        *,
+        body: bytes | None,
+        headers: dict[str, str],
+        timeout_s: float,
     ) -> T:
-        headers = {"Content-Type": "application/json"} if body is not None else {}
         async with (
             asyncio.timeout(timeout_s),
             self._session().request(

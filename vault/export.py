@@ -87,7 +87,7 @@ def export_recording(
     reader = RecordingReader.open(files, key_ring, recording_id=checked.report.recording_id)
     runs = list(_media_runs(checked, reader, progress.add))
     if not runs:
-        raise ExportError(f"{path} holds no media")
+        raise ExportError(f"{path} holds no media: nobody published while it was recorded")
     written = _write(runs, out)
     progress.finish()
     return ExportReport(

@@ -82,6 +82,11 @@ class VerificationReport:
         return _EXIT_CODES[self.status]
 
     @property
+    def is_empty(self) -> bool:
+        """Whether it holds no media: nobody published, or nothing of it is good and counts."""
+        return not any(track.recorded_s for track in self.tracks)
+
+    @property
     def first_bad(self) -> Problem | None:
         """The first bad file; None when all is good."""
         return self.problems[0] if self.problems else None
@@ -93,6 +98,11 @@ class VerificationReport:
     def _sentences(self) -> Iterator[str]:
         leaves = sum(attempt.size for attempt in self.attempts)
         match self.status:
+            case "complete" if self.is_empty:
+                yield (
+                    f"Recording {self.recording_id} is complete but empty: no media was recorded "
+                    f"(nobody published while it ran); {leaves} chunks, root {self.root}."
+                )
             case "complete":
                 yield (
                     f"Recording {self.recording_id} is complete and good: {leaves} chunks, root {self.root}."

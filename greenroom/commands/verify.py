@@ -31,9 +31,9 @@ def verify(
 ) -> None:
     """Check every file of a recording against the key that must have signed it.
 
-    Exit code 0: complete and good. 3: good but incomplete, as a recorder that was killed leaves it. 1: bad,
-    and the first bad file is named; all of it being signed by another key is bad too. 2: nothing could be
-    checked: no recording there, or no key.
+    Exit code 0: complete and good, or complete but empty when nobody published. 3: good but incomplete, as
+    a recorder that was killed leaves it. 1: bad, and the first bad file is named; all of it being signed by
+    another key is bad too. 2: nothing could be checked: no recording there, or no key.
     """
     key_file = public_key or key_dir_of(data, key_dir) / "signing.pub"
     report = _verify(recording, key_file)
@@ -46,10 +46,10 @@ def verify(
 
 
 def report_as_json(report: VerificationReport) -> str:
-    """Give the report as one JSON object, its exit code included."""
+    """Give the report as one JSON object, what follows from its fields included."""
     import msgspec
 
-    fields = {**msgspec.to_builtins(report), "exit_code": report.exit_code}
+    fields = {**msgspec.to_builtins(report), "is_empty": report.is_empty, "exit_code": report.exit_code}
     return msgspec.json.encode(fields).decode()
 
 

@@ -10,12 +10,14 @@ from itertools import islice
 from orchestrator.adapters.session_json import decode_session, encode_session
 from orchestrator.core.errors import (
     FencedError,
+    KeyTakenError,
     RoomNameTakenError,
     SessionNotFoundError,
     VersionConflictError,
 )
 from orchestrator.core.events import Event, FeedEvent, RegistryEvent, encode_data, name_of
 from orchestrator.core.ids import InstanceId, RoomName, SessionId, WorkerId
+from orchestrator.core.request_keys import KEPT, BoundKey, KeyScope, RequestKey
 from orchestrator.core.session import Session
 from orchestrator.core.workers import Registration
 from orchestrator.ports import Change, Clock, CommandRow, FeedPage
@@ -56,6 +58,7 @@ class MemorySessionStore:
         self._names: dict[RoomName, SessionId] = {}
         self._commands: dict[int, _Claimed] = {}
         self._workers: dict[WorkerId, Registration] = {}
+        self._keys: dict[KeyScope, tuple[BoundKey, datetime]] = {}  # with the moment of their binding
         self._feed: list[FeedEvent] = []  # without holes: the number says the place
         self._head = 0
         self._last_command = 0
@@ -91,6 +94,7 @@ class MemorySessionStore:
                 )
         if session.is_name_held and self._names.get(session.room_name, session.id) != session.id:
             raise RoomNameTakenError(session.room_name)
+        self._check_key(change.key)
 
         if stored and self._names.get(stored[0].room_name) == session.id:
             del self._names[stored[0].room_name]
@@ -99,6 +103,9 @@ class MemorySessionStore:
         self._sessions[session.id] = (session, record)
         for row in change.finished:
             self._commands.pop(row.id, None)
+        self._bind(change.key, session.id)
+        if change.freed_key is not None:
+            self._free(change.freed_key, session.id)
         lease_end = self.now() + timedelta(seconds=self._lease_s)
         rows = []
         for command in change.commands:
@@ -176,9 +183,13 @@ class MemorySessionStore:
         del self._feed[:kept]
         return kept
 
-    async def save_worker(self, worker: Registration, events: Sequence[RegistryEvent] = ()) -> None:
+    async def save_worker(
+        self, worker: Registration, events: Sequence[RegistryEvent] = (), *, key: RequestKey | None = None
+    ) -> None:
         """Insert or replace a registration."""
+        self._check_key(key)
         self._workers[worker.worker_id] = worker
+        self._bind(key, worker.worker_id)
         self._append_registry(events)
 
     async def delete_worker(self, worker_id: WorkerId, events: Sequence[RegistryEvent] = ()) -> None:
@@ -190,6 +201,17 @@ class MemorySessionStore:
         """Give all registrations."""
         return list(self._workers.values())
 
+    async def bound_key(self, scope: KeyScope) -> BoundKey | None:
+        """Give what a key was bound to."""
+        return self._bound(scope)
+
+    async def forget_keys(self) -> int:
+        """Drop keys that are free by their age."""
+        old = [scope for scope in self._keys if self._bound(scope) is None]
+        for scope in old:
+            del self._keys[scope]
+        return len(old)
+
     async def deployment_id(self) -> str:
         """Give the id made with the store."""
         return self._deployment_id
@@ -197,6 +219,23 @@ class MemorySessionStore:
     def _is_current(self, row: CommandRow) -> bool:
         claimed = self._commands.get(row.id)
         return claimed is not None and claimed.row.fence == row.fence
+
+    def _bound(self, scope: KeyScope) -> BoundKey | None:
+        bound, at = self._keys.get(scope, (None, self.now()))
+        return bound if at > self.now() - KEPT else None
+
+    def _check_key(self, key: RequestKey | None) -> None:
+        if key is not None and self._bound(key.scope) is not None:
+            raise KeyTakenError("another request with this key was faster")
+
+    def _bind(self, key: RequestKey | None, target: str) -> None:
+        if key is not None:
+            self._keys[key.scope] = (BoundKey(fingerprint=key.fingerprint, target=target), self.now())
+
+    def _free(self, scope: KeyScope, target: str) -> None:
+        bound = self._bound(scope)
+        if bound is not None and bound.target == target:
+            del self._keys[scope]
 
     def _append_registry(self, events: Sequence[Event]) -> None:
         self._append([(None, 0, name_of(event), encode_data(event)) for event in events])

@@ -13,6 +13,7 @@ from typing import Any, Final, NamedTuple
 import apsw
 
 from orchestrator.adapters.session_json import encode_command, encode_session
+from orchestrator.adapters.sqlite_request_keys import bind_keys, free_key, key_taken, taken_keys
 from orchestrator.adapters.sqlite_rows import append_events, prepare_events, to_ticks
 from orchestrator.core.errors import (
     FencedError,
@@ -21,6 +22,7 @@ from orchestrator.core.errors import (
     VersionConflictError,
 )
 from orchestrator.core.ids import InstanceId
+from orchestrator.core.request_keys import KeyScope
 from orchestrator.core.session import Session
 from orchestrator.ports import Change, CommandRow
 
@@ -42,9 +44,15 @@ class Written(NamedTuple):
         return self.change.session
 
     @property
-    def keys(self) -> frozenset[str]:
-        """What it shares with no other change that is checked beside it: its session and its room name."""
-        return frozenset((self.change.session.id, self.change.session.room_name))
+    def keys(self) -> frozenset[str | KeyScope]:
+        """What it shares with no other change that is checked beside it: session, room name, request key."""
+        change = self.change
+        shared: list[str | KeyScope] = [change.session.id, change.session.room_name]
+        if change.key is not None:
+            shared.append(change.key.scope)
+        if change.freed_key is not None:
+            shared.append(change.freed_key)
+        return frozenset(shared)
 
     @property
     def indexed(self) -> tuple[object, ...]:
@@ -92,7 +100,8 @@ def commit_changes(
     stored = _stored(database, batch)
     fences = _fences(database, batch)
     holders = _holders(database, batch, stored)
-    refused = [_refusal(one, stored.get(one.session.id), fences, holders) for one in batch]
+    bound = taken_keys(database, [one.change.key for one in batch if one.change.key is not None], now=now)
+    refused = [_refusal(one, stored.get(one.session.id), fences, holders, bound) for one in batch]
     passed = [one for one, error in zip(batch, refused, strict=True) if error is None]
     row_ids = _write_sessions(database, passed, stored)
     _delete_commands(database, passed)
@@ -102,11 +111,16 @@ def commit_changes(
         now=now,
     )
     made = iter(_insert_commands(database, passed, row_ids, owner=owner, until=now + lease))
+    _write_keys(database, passed, now=now)
     return [next(made) if error is None else error for error in refused]
 
 
 def _refusal(
-    one: Written, stored: _Stored | None, fences: dict[int, int], holders: dict[str, str]
+    one: Written,
+    stored: _Stored | None,
+    fences: dict[int, int],
+    holders: dict[str, str],
+    bound: set[KeyScope],
 ) -> OrchestratorError | None:
     session = one.session
     version = stored.version if stored is not None else 0
@@ -118,6 +132,8 @@ def _refusal(
         return FencedError(f"a command of session {session.id} was finished or claimed by another instance")
     if session.is_name_held and holders.get(session.room_name, session.id) != session.id:
         return RoomNameTakenError(session.room_name)
+    if one.change.key is not None and one.change.key.scope in bound:
+        return key_taken()
     return None
 
 
@@ -184,6 +200,16 @@ def _delete_commands(database: apsw.Cursor, passed: Iterable[Written]) -> None:
     ids = tuple(row.id for one in passed for row in one.change.finished)
     if ids:
         database.execute(_in("DELETE FROM commands WHERE id", len(ids)), ids)
+
+
+def _write_keys(database: apsw.Cursor, passed: Iterable[Written], *, now: int) -> None:
+    changes = [one.change for one in passed]
+    bind_keys(
+        database, [(change.key, change.session.id) for change in changes if change.key is not None], now=now
+    )
+    for change in changes:
+        if change.freed_key is not None:
+            free_key(database, change.freed_key, change.session.id)
 
 
 def _insert_commands(

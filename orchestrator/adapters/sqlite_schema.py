@@ -9,10 +9,11 @@ from typing import Final
 
 import apsw
 
+from orchestrator.adapters import sqlite_request_keys
 from orchestrator.core.errors import SettingsError
 from orchestrator.ports import Clock
 
-SCHEMA: Final = 1  # of the tables; a file with a higher number is refused
+SCHEMA: Final = 2  # of the tables; a file with a higher number is refused
 APPLICATION_ID: Final = 0x47526E6D  # "GRnm", in the file's header: it is a store of ours
 WAL_PAGES: Final = 8000  # between checkpoints, which own the tail of the commit times
 CACHE_KIB: Final = 32 * 1024
@@ -61,6 +62,7 @@ CREATE TABLE workers (
     record BLOB NOT NULL
 ) STRICT;
 """
+_SINCE_2: Final = sqlite_request_keys.TABLE
 
 
 class FileLock:
@@ -128,7 +130,7 @@ def connect(path: Path, *, is_writer: bool) -> apsw.Connection:
 
 
 def prepare(database: apsw.Connection, path: Path, clock: Clock) -> tuple[int, str]:
-    """Make the tables in an empty file, or check that they are not newer than this program.
+    """Make the tables in an empty file, bring those of an older version up, refuse those of a newer one.
 
     Returns:
         Generation of the feed and id of the deployment.
@@ -146,6 +148,8 @@ def prepare(database: apsw.Connection, path: Path, clock: Clock) -> tuple[int, s
                 f"store.url: {path} has schema version {meta['schema_version']} and this version of Greenroom"
                 f" reads up to {SCHEMA}; start the newer version again"
             )
+        if int(meta["schema_version"]) < SCHEMA:
+            _bring_up(database)
     except BaseException:
         if database.in_transaction:
             database.execute("ROLLBACK")
@@ -154,9 +158,15 @@ def prepare(database: apsw.Connection, path: Path, clock: Clock) -> tuple[int, s
     return int(meta["generation"]), meta["deployment_id"]
 
 
+def _bring_up(database: apsw.Connection) -> None:
+    """Make a file of version 1 one of version 2, in the transaction that is open."""
+    database.execute(_SINCE_2)
+    database.execute("UPDATE meta SET value = ? WHERE name = 'schema_version'", (str(SCHEMA),))
+
+
 def _make_tables(database: apsw.Connection, clock: Clock) -> None:
     database.pragma("application_id", APPLICATION_ID)
-    database.execute(_TABLES)
+    database.execute(_TABLES + _SINCE_2)
     meta = {
         "schema_version": str(SCHEMA),
         # Another one for every store that is made: positions of the last one do not fit this one.

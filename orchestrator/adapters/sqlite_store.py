@@ -19,6 +19,7 @@ from typing import Final, NoReturn, TypeVar
 import apsw
 import structlog
 
+from orchestrator.adapters import sqlite_request_keys as request_keys
 from orchestrator.adapters import sqlite_rows as rows
 from orchestrator.adapters.session_json import encode_worker
 from orchestrator.adapters.sqlite_commits import Written, commit_changes, prepare_change
@@ -27,6 +28,7 @@ from orchestrator.adapters.sqlite_schema import FileLock, connect, make_folder, 
 from orchestrator.core.errors import OrchestratorError, SessionNotFoundError, SettingsError, StoreError
 from orchestrator.core.events import RegistryEvent
 from orchestrator.core.ids import InstanceId, SessionId, WorkerId
+from orchestrator.core.request_keys import BoundKey, KeyScope, RequestKey
 from orchestrator.core.session import Session
 from orchestrator.core.workers import Registration
 from orchestrator.ports import Change, Clock, CommandRow, FeedPage
@@ -152,12 +154,18 @@ class SqliteSessionStore:
             count += forgotten
         return count
 
-    async def save_worker(self, worker: Registration, events: Sequence[RegistryEvent] = ()) -> None:
+    async def save_worker(
+        self, worker: Registration, events: Sequence[RegistryEvent] = (), *, key: RequestKey | None = None
+    ) -> None:
         """Insert or replace a registration."""
         record = encode_worker(worker)
-        await self._write_registry(
-            lambda database: rows.save_worker(database, worker.worker_id, record), events
-        )
+
+        def write(database: apsw.Cursor) -> None:
+            if key is not None:
+                request_keys.bind_key(database, key, worker.worker_id, now=self._ticks())
+            rows.save_worker(database, worker.worker_id, record)
+
+        await self._write_registry(write, events)
 
     async def delete_worker(self, worker_id: WorkerId, events: Sequence[RegistryEvent] = ()) -> None:
         """Forget a registration."""
@@ -166,6 +174,18 @@ class SqliteSessionStore:
     async def workers(self) -> list[Registration]:
         """Give all registrations."""
         return await self._reader.call(rows.read_workers)
+
+    async def bound_key(self, scope: KeyScope) -> BoundKey | None:
+        """Give what a key was bound to."""
+        return await self._reader.call(partial(request_keys.read_key, scope=scope, now=self._ticks()))
+
+    async def forget_keys(self) -> int:
+        """Drop keys that are free by their age, in batches between which others commit."""
+        count, is_more = 0, True
+        while is_more:
+            dropped, is_more = await self._writer.call(partial(request_keys.forget_keys, now=self._ticks()))
+            count += dropped
+        return count
 
     async def deployment_id(self) -> str:
         """Give the id made with the file."""
@@ -229,7 +249,7 @@ class SqliteSessionStore:
     def _carry_out(self, database: apsw.Cursor, group: list[Job[apsw.Cursor]]) -> None:
         """Do the jobs in their order; commits that follow each other are written together."""
         batch: list[Job[apsw.Cursor]] = []
-        keys: set[str] = set()
+        keys: set[object] = set()
         for job in group:
             own = job.work.written.keys if isinstance(job.work, _Commit) else None
             if own is None or keys & own:

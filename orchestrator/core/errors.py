@@ -6,6 +6,9 @@ OrchestratorError
 ├── IllegalTransitionError    409 from HTTP; a late hint is logged and dropped
 ├── BarredError               403: was removed from the session and is kept out
 ├── RoomNameTakenError        409: choose another room name, or none
+├── KeyReusedError            422: this Idempotency-Key came with another request; take a new one
+├── KeyOutlivedError          409: what this Idempotency-Key began is over; take a new one
+├── KeyTakenError             another request bound the key first: answer from what it made
 ├── ServicesTimeoutError      408: `strict` ended the session while the caller waited
 ├── WebhookRefusedError       401: a webhook that our LiveKit did not sign
 ├── StaleAttemptError         the worker is no longer the holder: tell it so, commit nothing
@@ -56,6 +59,29 @@ class RoomNameTakenError(OrchestratorError):
     def __init__(self, room_name: str) -> None:
         super().__init__(f"room_name {room_name!r} is in use; choose another one or leave it out")
         self.room_name = room_name
+
+
+class KeyReusedError(OrchestratorError):
+    """The key of this request was bound by another one."""
+
+    def __init__(self, key: str) -> None:
+        super().__init__(f"{key[:40]!r} came with another request before; send a new key with this one")
+        self.key = key
+
+
+class KeyOutlivedError(OrchestratorError):
+    """A repeat came after the end of what its first request made: there is nothing left to answer with.
+
+    ``details`` names it, for programs.
+    """
+
+    def __init__(self, sentence: str, details: dict[str, str]) -> None:
+        super().__init__(f"{sentence}; send a new Idempotency-Key to begin anew")
+        self.details = details
+
+
+class KeyTakenError(OrchestratorError):
+    """Another request with the same key was committed first."""
 
 
 class ServicesTimeoutError(OrchestratorError):

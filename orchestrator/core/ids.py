@@ -14,6 +14,7 @@ RoomSid = NewType("RoomSid", str)  # LiveKit's number of one life of a room
 ParticipantSid = NewType("ParticipantSid", str)
 Identity = NewType("Identity", str)  # a participant's unique name in its room
 RecordingId = NewType("RecordingId", str)
+CallerId = NewType("CallerId", str)  # who sent a request
 InstanceId = NewType("InstanceId", str)  # one start of one orchestrator process
 
 MAX_NAME: Final = 128  # characters of a service id, an identity, a room name

@@ -14,6 +14,7 @@ from orchestrator.core.grants import Standing
 from orchestrator.core.ids import Identity, ParticipantSid, RoomName, RoomSid, ServiceId, SessionId, WorkerId
 from orchestrator.core.jobs import HELD, Job
 from orchestrator.core.recording import RECORDER, Recording
+from orchestrator.core.request_keys import KeyScope
 from orchestrator.core.states import LIVE, RoomStatus
 from orchestrator.core.triggers import Participant
 
@@ -63,6 +64,7 @@ class Session:
         removed: whom we put out lately, the last at the end: seen again they are put out without a new event.
         deadlines: armed ones, by name.
         armings: how many deadlines were armed so far.
+        request_key: the key of the request that opened it; None when it had none.
     """
 
     id: SessionId
@@ -90,6 +92,7 @@ class Session:
     recording: Recording | None = None
     deadlines: dict[str, Deadline] = field(default_factory=dict)
     armings: int = 0
+    request_key: KeyScope | None = None
 
     @property
     def is_live(self) -> bool:
@@ -148,6 +151,12 @@ def evolve(session: Session, changes: dict[str, Any]) -> Session:
     evolved.__dict__.update(session.__dict__)
     evolved.__dict__.update(changes)
     return evolved
+
+
+def freed_key(before: Session, after: Session) -> KeyScope | None:
+    """Give the request key that is free again because its session got no room: a repeat may try anew."""
+    is_failed = before.room_status is RoomStatus.CREATING and after.end_reason == "create_failed"
+    return after.request_key if is_failed else None
 
 
 def due_in(now: datetime, seconds: float) -> datetime:

@@ -17,6 +17,7 @@ from orchestrator.core.events import RoomRecreated, SessionCreated
 from orchestrator.core.ids import Identity, RecordingId, RoomName, ServiceId, SessionId, job_id
 from orchestrator.core.jobs import Job
 from orchestrator.core.recording import RECORDER, Recording, RecordingStatus
+from orchestrator.core.request_keys import KeyScope
 from orchestrator.core.session import Limits, Session, due_in
 from orchestrator.core.states import Cause, RoomStatus
 from orchestrator.core.triggers import (
@@ -65,6 +66,7 @@ class Opening:
     recording_id: RecordingId | None = None
     limits: Limits = field(default_factory=Limits)
     max_duration_s: float | None = None
+    request_key: KeyScope | None = None
 
 
 def open_session(opening: Opening, now: datetime) -> Decision:
@@ -97,6 +99,7 @@ def open_session(opening: Opening, now: datetime) -> Decision:
             for number, wanted in enumerate(services, start=1)
         ),
         recording=Recording(recording_id=opening.recording_id) if opening.recording_id else None,
+        request_key=opening.request_key,
     )
     draft = Draft(session, now)
     draft.arm("create", opening.limits.create_s)

@@ -1,14 +1,16 @@
-"""What a caller asks for when it creates a session, and what the settings make of it."""
+"""What a caller asks for when it creates a session, what the settings make of it, and what comes of it."""
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from typing import Literal
+from typing import Literal, Protocol
 
 from orchestrator.core.ids import Identity, RecordingId, RoomName, ServiceId, SessionId
-from orchestrator.core.session import Limits
+from orchestrator.core.session import Limits, Session
 from orchestrator.core.step import Opening, Wanted
+from orchestrator.ports import CommandRow, Room, Token
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,6 +53,31 @@ class SessionPolicy:
     limits: Limits
     record_auto: bool = False
     max_duration_s: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CreatedSession:
+    """A session as its creator gets it: the record, and the client's token."""
+
+    session: Session
+    token: Token
+    livekit_url: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Intent:
+    """A session whose intent is committed; ``calling`` when its room was asked for already."""
+
+    session: Session
+    row: CommandRow
+    calling: asyncio.Future[Room] | None = None
+
+
+class ServiceDirectory(Protocol):
+    """Who is there to be asked."""
+
+    def default_services(self) -> tuple[ServiceId, ...]:
+        """Give the services that sessions get by default and that have a worker now."""
 
 
 def opening_of(

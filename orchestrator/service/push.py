@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 
 from orchestrator.core.errors import WorkerNotFoundError
 from orchestrator.core.ids import ServiceId, WorkerId
+from orchestrator.core.request_keys import RequestKey
 from orchestrator.core.workers import Registration
 from orchestrator.service.dispatch import Dispatch
 from orchestrator.service.registry import Registry, Worker
@@ -38,10 +39,11 @@ class PushWorkers:
         self._registry = registry
         self._dispatch = dispatch
 
-    async def register(self, new: NewWorker) -> Worker:
+    async def register(self, new: NewWorker, key: RequestKey | None = None) -> Worker:
         """Insert or replace a registration, then offer what waits for this service.
 
         Raises:
+            KeyTakenError: the key is bound already.
             StoreError: it is not durable.
         """
         now = self._sessions.now()
@@ -56,7 +58,8 @@ class PushWorkers:
                 in_default=new.in_default,
                 registered_at=now,
                 seen_at=now,
-            )
+            ),
+            key=key,
         )
         self._dispatch.wake(worker.registration.service_id)
         return worker
@@ -81,6 +84,15 @@ class PushWorkers:
         if is_back:
             self._dispatch.wake(worker.registration.service_id)
         return worker
+
+    def heard(self, worker_id: WorkerId) -> bool:
+        """Take a request for a sign of life of a worker; False when it is not registered (any more)."""
+        worker = self._registry.find(worker_id)
+        if worker is None:
+            return False
+        if worker.is_push and self._registry.heard(worker):
+            self._dispatch.wake(worker.registration.service_id)
+        return True
 
     async def unregister(self, service_id: str, worker_id: str | None = None) -> list[Worker]:
         """Forget one worker of a service, or (None) all of them; their jobs are offered to others.

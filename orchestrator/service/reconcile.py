@@ -24,6 +24,8 @@ log = structlog.get_logger(__name__)
 _SECOND_LOOK_S: Final = 0.5  # LiveKit's lists lag a little just after a join
 _GHOST_AGE_S: Final = 1.0  # two passes at least this far apart before a ghost is believed
 _SIDE_BY_SIDE: Final = 8
+_AWAY_INTERVAL_S: Final = 0.25  # while LiveKit is away: its clients wait for their rooms, and give up
+_COMMITS_AT_ONCE: Final = 64  # of lost rooms: a restart of LiveKit loses all of them at one moment
 
 
 class Reconciler:
@@ -46,6 +48,7 @@ class Reconciler:
         self._ghosts: dict[RoomName, float] = {}  # since when a room of ours without a session is seen
         self._sids: dict[RoomName, RoomSid] = {}  # of the last list of rooms
         self._slots = asyncio.Semaphore(_SIDE_BY_SIDE)
+        self._commits = asyncio.Semaphore(_COMMITS_AT_ONCE)
         self.is_reachable = True  # whether the last list was answered
         self.last_pass_s = 0.0
 
@@ -61,7 +64,8 @@ class Reconciler:
             except OrchestratorError as error:
                 log.warning("reconcile_rooms_failed", error=str(error))
             self.last_pass_s = self._clock.monotonic() - started
-            await asyncio.sleep(self._rooms_interval_s)
+            pause_s = self._rooms_interval_s
+            await asyncio.sleep(pause_s if self.is_reachable else min(pause_s, _AWAY_INTERVAL_S))
 
     async def run_participants(self) -> None:
         """Compare the participants of all rooms for ever."""
@@ -140,17 +144,22 @@ class Reconciler:
         )
 
     async def _confirm_lost(self, before: Session, listed: dict[RoomName, Room]) -> None:
-        session = self._sessions.live.get(before.id)
-        if session is None or session.room_sid != before.room_sid or not self._is_lost(session, listed):
-            return
-        room = listed.get(session.room_name)
-        if room is not None and self._is_of(room, session):
-            # Made again by a CreateRoom whose answer we never saw.
-            await self._sessions.apply(session.id, RoomCreated(sid=room.sid))
-        else:
-            # Missing, or a stranger has its name: then making it again says so, and ends the session.
-            log.info("room_lost", session_id=session.id, room_name=session.room_name)
-            await self._sessions.apply(session.id, RoomLost(sid=session.room_sid))
+        """Commit a loss, unless the session moved on between the lists; one failing holds up no other."""
+        async with self._commits:
+            session = self._sessions.live.get(before.id)
+            if session is None or session.room_sid != before.room_sid or not self._is_lost(session, listed):
+                return
+            room = listed.get(session.room_name)
+            try:
+                if room is not None and self._is_of(room, session):
+                    # Made again by a CreateRoom whose answer we never saw.
+                    await self._sessions.apply(session.id, RoomCreated(sid=room.sid))
+                else:
+                    # Missing, or a stranger has its name: then making it again says so, and ends the session.
+                    log.info("room_lost", session_id=session.id, room_name=session.room_name)
+                    await self._sessions.apply(session.id, RoomLost(sid=session.room_sid))
+            except OrchestratorError as error:  # the next pass finds it lost again
+                log.warning("loss_not_committed", session_id=session.id, error=str(error))
 
     async def _sweep_ghosts(self, listed: dict[RoomName, Room]) -> None:
         now = self._clock.monotonic()

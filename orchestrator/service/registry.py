@@ -18,6 +18,7 @@ from orchestrator.core.errors import WorkerNotFoundError
 from orchestrator.core.events import MicroserviceRegistered, MicroserviceUnavailable
 from orchestrator.core.ids import JobId, ServiceId, WorkerId
 from orchestrator.core.jobs import HELD, JobState
+from orchestrator.core.request_keys import RequestKey
 from orchestrator.core.session import Session
 from orchestrator.core.workers import Candidate, Registration, ServiceStatus
 from orchestrator.ports import Clock, SessionStore
@@ -90,17 +91,23 @@ class Registry:
             worker = Worker(registration=registration, heard_at=now - max(0.0, away.total_seconds()))
             self._workers[registration.worker_id] = worker
 
-    async def register(self, registration: Registration, line: Line | None = None) -> Worker:
-        """Insert or replace a registration; durable when this returns."""
+    async def register(
+        self, registration: Registration, line: Line | None = None, *, key: RequestKey | None = None
+    ) -> Worker:
+        """Insert or replace a registration, and bind a key to it; durable when this returns.
+
+        Raises:
+            KeyTakenError: the key is bound already.
+        """
         old = self._workers.get(registration.worker_id)
         if old is not None:
             registration = replace(registration, registered_at=old.registration.registered_at)
         is_news = old is None or old.status == "Disconnected" or _differs(old.registration, registration)
-        if is_news:
+        if is_news or key is not None:
             event = MicroserviceRegistered(
                 service_id=registration.service_id, worker_id=registration.worker_id
             )
-            await self._store.save_worker(registration, (event,))
+            await self._store.save_worker(registration, (event,) if is_news else (), key=key)
             old = self._workers.get(registration.worker_id)  # another connection may have been faster
         worker = Worker(registration=registration, line=line, heard_at=self._clock.monotonic())
         if old is not None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Coroutine
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Final, Literal, Protocol
 
@@ -21,13 +21,13 @@ from orchestrator.core.errors import (
     IllegalTransitionError,
     RoomNameTakenError,
     RoomServerError,
-    ServicesTimeoutError,
     StoreError,
     VersionConflictError,
 )
 from orchestrator.core.grants import client_grant, operator_grant
 from orchestrator.core.ids import Identity, ServiceId, SessionId
-from orchestrator.core.session import Session
+from orchestrator.core.request_keys import RequestKey
+from orchestrator.core.session import Session, evolve, freed_key
 from orchestrator.core.states import RoomStatus
 from orchestrator.core.step import Opening, and_then, open_session, step
 from orchestrator.core.triggers import (
@@ -43,21 +43,20 @@ from orchestrator.core.triggers import (
 )
 from orchestrator.ports import Change, Clock, CommandRow, Room, RoomServer, SessionStore, Token, TokenMint
 from orchestrator.service.live import LiveSessions
-from orchestrator.service.new_session import NewSession, SessionPolicy, opening_of
+from orchestrator.service.new_session import (
+    CreatedSession,
+    Intent,
+    NewSession,
+    ServiceDirectory,
+    SessionPolicy,
+    opening_of,
+)
+from orchestrator.service.waiting import SessionWaits
 
 log = structlog.get_logger(__name__)
 
 _CONFLICTS: Final = 8  # reloads before a session that others keep changing is given up for this time
 _MAY_JOIN: Final = (RoomStatus.CREATING, RoomStatus.WAITING, RoomStatus.READY, RoomStatus.ACTIVE)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CreatedSession:
-    """A session as its creator gets it: the record, and the client's token."""
-
-    session: Session
-    token: Token
-    livekit_url: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,13 +65,6 @@ class Foreseen:
 
     session: Session
     decision: Decision
-
-
-class ServiceDirectory(Protocol):
-    """Who is there to be asked."""
-
-    def default_services(self) -> tuple[ServiceId, ...]:
-        """Give the services that sessions get by default and that have a worker now."""
 
 
 class OfferPlanner(Protocol):
@@ -107,6 +99,7 @@ class Sessions:
         self._directory = directory
         self._background: set[asyncio.Task[None]] = set()
         self.live = live
+        self.waits = SessionWaits(live=live, load=self.get, clock=clock)
         self.events_committed = 0  # since the start
         self.creating: set[str] = set()  # room names whose intent may not be committed yet
         self.deployment_id = ""
@@ -147,25 +140,45 @@ class Sessions:
             ServicesTimeoutError: `strict` ended the session while the caller waited.
             StoreError: nothing was acknowledged.
         """
+        return await self.complete(await self.intend(request), wait_s=request.wait_s)
+
+    async def intend(self, request: NewSession, key: RequestKey | None = None) -> Intent:
+        """Do the first half of `create`, and bind a key in the same commit; `complete` has to follow.
+
+        Raises:
+            RoomNameTakenError: a live session holds the chosen name.
+            KeyTakenError: the key is bound already.
+            StoreError: nothing was acknowledged.
+        """
         opening = opening_of(
             request,
             self._policy,
             new_id=self._clock.new_id,
             default_services=self._directory.default_services,
         )
-        name = opening.room_name
-        self.creating.add(name)
+        if key is not None:
+            opening = replace(opening, request_key=key.scope)
+        self.creating.add(opening.room_name)
         try:
-            session, row, room = await self._open_room(opening, is_chosen=request.room_name is not None)
+            return await self._commit_intent(opening, key, is_chosen=request.room_name is not None)
+        except BaseException:
+            self.creating.discard(opening.room_name)
+            raise
+
+    async def complete(self, intent: Intent, *, wait_s: float | None) -> CreatedSession:
+        """Do the second half of `create`: the room, the token, and the wait that was asked for."""
+        session = intent.session
+        try:
+            room = await self._room_or_end(intent)
         finally:
-            self.creating.discard(name)
+            self.creating.discard(session.room_name)
         trigger = RoomCreated(sid=room.sid)
         foreseen = Foreseen(session, step(session, trigger, self._store.now()))
         expected = foreseen.decision.session
-        token = self._client_token(expected, opening.user_identity, opening.user_name, "client")
-        self._in_background(self._finish_creation(trigger, row, foreseen))
-        if request.wait_s:
-            expected = await self._wait_until_ready(session.id, request.wait_s)
+        token = self._client_token(expected, session.user_identity, session.user_name, "client")
+        self._in_background(self._finish_creation(trigger, intent.row, foreseen))
+        if wait_s:
+            expected = await self.waits.until_ready(session.id, wait_s)
         return CreatedSession(session=expected, token=token, livekit_url=self._policy.livekit_url)
 
     async def get(self, session_id: SessionId) -> Session:
@@ -176,9 +189,15 @@ class Sessions:
         """
         return self.live.get(session_id) or await self._store.load(session_id)
 
-    async def terminate(self, session_id: SessionId, reason: str = "terminated") -> Session:
-        """End the session; ending it again is the same answer."""
-        return await self.apply(session_id, TerminateAsked(reason=reason))
+    async def terminate(
+        self, session_id: SessionId, reason: str = "terminated", *, key: RequestKey | None = None
+    ) -> Session:
+        """End the session; ending it again is the same answer.
+
+        Raises:
+            KeyTakenError: the key is bound already.
+        """
+        return await self.apply(session_id, TerminateAsked(reason=reason), key=key)
 
     async def token(
         self,
@@ -244,6 +263,7 @@ class Sessions:
         finished: tuple[CommandRow, ...] = (),
         is_patient: bool = False,
         foreseen: Foreseen | None = None,
+        key: RequestKey | None = None,
     ) -> Session:
         """Step a session and commit what follows; commands are handed on after the commit.
 
@@ -253,12 +273,14 @@ class Sessions:
             finished: command rows that this is the result of; removed with the commit.
             is_patient: nobody waits for it; see `SessionStore.commit`.
             foreseen: what this trigger decides, if the session is still the one it was decided for.
+            key: bound to the session, also when nothing else follows.
 
         Returns:
             The record after it (the same when nothing followed).
 
         Raises:
-            SessionNotFoundError, StaleAttemptError, IllegalTransitionError: nothing was committed.
+            SessionNotFoundError, StaleAttemptError, IllegalTransitionError, KeyTakenError: nothing was
+                committed.
             StoreError: nothing was acknowledged.
         """
         async with self.live.lock(session_id):
@@ -268,13 +290,17 @@ class Sessions:
                 is_foreseen = foreseen is not None and foreseen.session is session
                 decision = foreseen.decision if foreseen and is_foreseen else step(session, trigger, now)
                 if decision.is_empty:
-                    break
+                    if key is None:
+                        break
+                    decision = Decision(session=evolve(session, {"version": session.version + 1}))
                 decision, planned = self._with_offers(decision, now)
                 change = Change(
                     session=decision.session,
                     events=decision.events,
                     commands=decision.commands,
                     finished=finished,
+                    key=key,
+                    freed_key=freed_key(session, decision.session),
                 )
                 try:
                     rows = await self._store.commit(change, is_patient=is_patient)
@@ -307,14 +333,14 @@ class Sessions:
 
     # --- helpers of create ---
 
-    async def _open_room(self, opening: Opening, *, is_chosen: bool) -> tuple[Session, CommandRow, Room]:
-        """Commit the intent and have the room made: side by side for a name we made, else one by one."""
+    async def _commit_intent(self, opening: Opening, key: RequestKey | None, *, is_chosen: bool) -> Intent:
+        """Commit the intent; for a name we made ask for the room beside it, else only after it."""
         decision = open_session(opening, self._store.now())
-        change = Change(session=decision.session, events=decision.events, commands=decision.commands)
+        change = Change(session=decision.session, events=decision.events, commands=decision.commands, key=key)
         if is_chosen:
             (row,) = await self._store.commit(change)
             self._committed(change)
-            return await self._room_or_end(decision.session, row, None)
+            return Intent(session=decision.session, row=row)
         calling = asyncio.ensure_future(self._rooms.create_room(opening.room_name, opening.session_id))
         try:
             await asyncio.sleep(0)  # the request goes out first: the store's thread then has the processor
@@ -324,13 +350,12 @@ class Sessions:
             calling.cancel()
             raise
         self._committed(change)
-        return await self._room_or_end(decision.session, row, calling)
+        return Intent(session=decision.session, row=row, calling=calling)
 
-    async def _room_or_end(
-        self, session: Session, row: CommandRow, calling: asyncio.Future[Room] | None
-    ) -> tuple[Session, CommandRow, Room]:
+    async def _room_or_end(self, intent: Intent) -> Room:
+        session, row = intent.session, intent.row
         try:
-            room = await (calling or self._rooms.create_room(session.room_name, session.id))
+            room = await (intent.calling or self._rooms.create_room(session.room_name, session.id))
         except RoomServerError as error:
             failed = RoomCreateFailed(detail="LiveKit did not make the room")
             await self.apply(session.id, failed, finished=(row,))
@@ -340,7 +365,7 @@ class Sessions:
             foreign = RoomCreateFailed(detail="the room name belongs to somebody else", is_foreign=True)
             await self.apply(session.id, foreign, finished=(row,))
             raise RoomNameTakenError(session.room_name)
-        return session, row, room
+        return room
 
     async def _finish_creation(self, trigger: RoomCreated, row: CommandRow, foreseen: Foreseen) -> None:
         session_id = foreseen.session.id
@@ -349,26 +374,6 @@ class Sessions:
         except (StoreError, FencedError) as error:
             # The row is still there: its lease lapses and the room is "created" again, to the same effect.
             log.warning("creation_result_not_committed", session_id=session_id, error=str(error))
-
-    async def _wait_until_ready(self, session_id: SessionId, wait_s: float) -> Session:
-        deadline = self._clock.monotonic() + wait_s
-        with self.live.changes(session_id) as changed:
-            while True:
-                changed.clear()
-                session = await self.get(session_id)
-                if session.room_status in (RoomStatus.READY, RoomStatus.ACTIVE):
-                    return session
-                if not session.is_live:
-                    if session.end_reason == "services_timeout":
-                        raise ServicesTimeoutError(session_id, session.missing_services)
-                    return session
-                left = deadline - self._clock.monotonic()
-                if left <= 0:
-                    return session
-                try:
-                    await asyncio.wait_for(changed.wait(), left)
-                except TimeoutError:
-                    continue
 
     def _client_token(
         self, session: Session, identity: Identity, name: str, role: Literal["client", "operator"]

@@ -9,9 +9,10 @@ from typing import Final
 from aiohttp import web
 
 from orchestrator.web import health, participant_routes, session_routes, webhook_routes, worker_routes
+from orchestrator.web.browser_checks import BROWSERS, BrowserChecks
 from orchestrator.web.errors import MAX_BODY_BYTES, error_response, expectation_problem
 from orchestrator.web.health import READINESS, Readiness
-from orchestrator.web.middleware import REQUEST_ID, edge_middleware, header_signal
+from orchestrator.web.middleware import edge_middleware, header_signal, request_id_of
 from orchestrator.web.services import SERVICES, Services
 from orchestrator.web.session_routes import STREAMS
 from orchestrator.web.sse import EventStreams
@@ -63,9 +64,11 @@ ROUTES: Final = (
 def build_app(services: Services) -> web.Application:
     """Make the application; the feed must be open, and is run by its owner."""
     origins = services.settings.server.cors_origins
+    browsers = BrowserChecks(services.settings.server)
     app = web.Application(
-        middlewares=[edge_middleware(services.metrics, origins)], client_max_size=MAX_BODY_BYTES
+        middlewares=[edge_middleware(services.metrics, origins, browsers)], client_max_size=MAX_BODY_BYTES
     )
+    app[BROWSERS] = browsers
     app[SERVICES] = services
     app[READINESS] = Readiness(services)
     app[STREAMS] = EventStreams(feed=services.feed, store=services.store, metrics=services.metrics)
@@ -89,7 +92,7 @@ async def _expect(request: web.Request) -> web.StreamResponse | None:
     """Answer `Expect`: go on with the body, unless it is too large or the expectation is unknown."""
     problem = expectation_problem(request.headers.get("Expect", ""), request.content_length)
     if problem is not None:
-        return error_response(problem, request.get(REQUEST_ID, ""))
+        return error_response(problem, request_id_of(request))  # the middleware comes after this
     await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
     request.writer.output_size = 0  # the answer has not begun yet
     return None

@@ -8,6 +8,7 @@ EdgeError
 ├── SlowBodyError       408: the body did not come in time
 ├── NotAcceptableError  406: this route answers in another form
 ├── ForbiddenError      403: a page of a foreign origin
+├── MisdirectedError    421: called by a name that is not ours
 ├── NotReadyError       503: something that we depend on does not answer
 └── DrainingError       503: this instance is stopping, or full; try another or again
 """
@@ -25,6 +26,8 @@ from msgspec import json as json_codec
 from orchestrator.core.errors import (
     BarredError,
     IllegalTransitionError,
+    KeyOutlivedError,
+    KeyReusedError,
     OrchestratorError,
     RoomNameTakenError,
     RoomServerError,
@@ -117,6 +120,13 @@ class ForbiddenError(EdgeError):
     error = "Forbidden"
 
 
+class MisdirectedError(EdgeError):
+    """The caller meant another server: a browser may have been led here."""
+
+    status = 421
+    error = "MisdirectedRequest"
+
+
 class DrainingError(EdgeError):
     """This instance takes nothing new now."""
 
@@ -178,6 +188,10 @@ def _service_problem(error: OrchestratorError) -> Problem | None:
             return _problem(409, "IllegalTransition", str(error))
         case StaleAttemptError():
             return _problem(409, "StaleAttempt", str(error))
+        case KeyReusedError():
+            return problem_of(FieldsError([FieldProblem("Idempotency-Key", str(error))]))
+        case KeyOutlivedError():
+            return _problem(409, "KeyOutlived", str(error), error.details)
         case WebhookRefusedError():
             return _problem(401, "Unauthorized", str(error))
         case ServicesTimeoutError():

@@ -12,6 +12,7 @@ import structlog
 from aiohttp import hdrs, web
 from aiohttp.typedefs import Middleware
 
+from orchestrator.web.browser_checks import BrowserChecks
 from orchestrator.web.errors import error_response, internal_problem, problem_of
 from orchestrator.web.metrics import Metrics
 
@@ -26,18 +27,18 @@ log = structlog.get_logger(__name__)
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
-def edge_middleware(metrics: Metrics, origins: tuple[str, ...]) -> Middleware:
+def edge_middleware(metrics: Metrics, origins: tuple[str, ...], browsers: BrowserChecks) -> Middleware:
     """Make the middleware that stands around all routes, the framework's 404 and 405 included."""
 
     @web.middleware
     async def edge(request: web.Request, handler: Handler) -> web.StreamResponse:
         started = time.perf_counter()
-        request_id = _request_id(request)
-        request[REQUEST_ID] = request_id
+        request_id = request_id_of(request)
         structlog.contextvars.bind_contextvars(request_id=request_id)
         if _is_preflight(request, origins):
             return web.Response(status=204)
         try:
+            browsers.check(request)
             response = await handler(request)
         except Exception as error:  # noqa: BLE001 - the edge of the request's task: answered and logged once
             response = _answer(request, error, request_id)
@@ -78,18 +79,12 @@ def header_signal(
     return add_headers
 
 
-def is_foreign_page(request: web.Request, origins: tuple[str, ...]) -> bool:
-    """Whether a browser sent this for a page that is neither ours nor in the list.
-
-    Sockets need this check: browsers open them to any host without asking first.
-    """
-    origin = request.headers.get(hdrs.ORIGIN)
-    return origin is not None and origin not in origins and origin != f"{request.scheme}://{request.host}"
-
-
-def _request_id(request: web.Request) -> str:
-    given = request.headers.get("X-Request-ID", "")
-    return given if _REQUEST_ID.fullmatch(given) else secrets.token_hex(8)
+def request_id_of(request: web.Request) -> str:
+    """Give the request's id: the caller's when it is in good form, else one made now and kept."""
+    if REQUEST_ID not in request:
+        given = request.headers.get("X-Request-ID", "")
+        request[REQUEST_ID] = given if _REQUEST_ID.fullmatch(given) else secrets.token_hex(8)
+    return request[REQUEST_ID]
 
 
 def _is_preflight(request: web.Request, origins: tuple[str, ...]) -> bool:

@@ -13,6 +13,7 @@ from orchestrator.service.feed import Feed
 from orchestrator.service.pull import PullWorkers
 from orchestrator.service.push import PushWorkers
 from orchestrator.service.registry import Registry
+from orchestrator.service.repeats import Repeats
 from orchestrator.service.sessions import Sessions
 from orchestrator.service.webhooks import Webhooks
 from orchestrator.settings import Settings
@@ -42,6 +43,7 @@ class Services:
     dispatch: Dispatch
     push: PushWorkers
     pull: PullWorkers
+    repeats: Repeats
     webhooks: Webhooks
     verifier: WebhookVerifier
     feed: Feed

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import replace
 from typing import Final
 
 import msgspec
@@ -14,10 +13,11 @@ from orchestrator.core.ids import Identity, ServiceId, SessionId
 from orchestrator.core.session import Session
 from orchestrator.core.states import RoomStatus
 from orchestrator.service.feed import sse_frame
-from orchestrator.service.sessions import CreatedSession
+from orchestrator.service.new_session import CreatedSession
 from orchestrator.web.bodies import read_json
 from orchestrator.web.errors import DrainingError, NotAcceptableError, rfc3339
 from orchestrator.web.middleware import IS_STREAM
+from orchestrator.web.request_keys import request_key
 from orchestrator.web.services import SERVICES, Services
 from orchestrator.web.session_checks import IsService, check_token_request, new_session
 from orchestrator.web.session_view import session_json
@@ -36,9 +36,11 @@ async def create_session(request: web.Request) -> web.Response:
     """Create a session and its room; the answer carries the client's token."""
     services = request.app[SERVICES]
     body = await read_json(request, CreateSession)
-    wanted = new_session(body, _is_registered(services))
+    key = await request_key(request, "create-session")
     _refuse_while_stopping(services)
-    created = await services.sessions.create(wanted)
+    created = await services.repeats.create(
+        lambda: new_session(body, _is_registered(services)), key, wait_s=body.wait_s
+    )
     return _json(_encode(_created(created)))
 
 
@@ -50,9 +52,11 @@ async def streaming_create(request: web.Request) -> web.StreamResponse:
             "this route answers as text/event-stream; say so in Accept, or use POST /api/v1/create-session"
         )
     body = await read_json(request, CreateSession)
-    wanted = replace(new_session(body, _is_registered(services)), wait_s=None)
+    key = await request_key(request, "sessions")
     _refuse_while_stopping(services)
-    created = await services.sessions.create(wanted)
+    created = await services.repeats.create(
+        lambda: new_session(body, _is_registered(services)), key, wait_s=None
+    )
     request[IS_STREAM] = True
     response = web.StreamResponse(headers=STREAM_HEADERS)
     await response.prepare(request)
@@ -70,7 +74,8 @@ async def get_session(request: web.Request) -> web.Response:
 
 async def terminate_session(request: web.Request) -> web.Response:
     """End a session; ending it again is the same answer."""
-    return _json(session_json(await request.app[SERVICES].sessions.terminate(_session_id(request))))
+    key = await request_key(request, "terminate")
+    return _json(session_json(await request.app[SERVICES].repeats.terminate(_session_id(request), key)))
 
 
 async def give_token(request: web.Request) -> web.Response:

@@ -12,9 +12,11 @@ from orchestrator.core.ids import WorkerId, is_agent, name_problem
 from orchestrator.service.push import NewWorker
 from orchestrator.service.registry import Worker
 from orchestrator.web.bodies import read_json, read_optional_json
+from orchestrator.web.browser_checks import BROWSERS
 from orchestrator.web.endpoint_checks import endpoint_problem
-from orchestrator.web.errors import DrainingError, FieldProblem, FieldsError, ForbiddenError, rfc3339
-from orchestrator.web.middleware import IS_STREAM, is_foreign_page
+from orchestrator.web.errors import DrainingError, FieldProblem, FieldsError, rfc3339
+from orchestrator.web.middleware import IS_STREAM
+from orchestrator.web.request_keys import request_key
 from orchestrator.web.services import SERVICES, Services
 from orchestrator.web.worker_sockets import AGENT_REGISTERS, WorkerSockets
 from sdk.wire import RECORDER_SERVICE, Heartbeat, Register, Registered
@@ -29,24 +31,8 @@ async def register_worker(request: web.Request) -> web.Response:
     """Register a push worker, or replace its registration."""
     services = request.app[SERVICES]
     body = await read_json(request, Register)
-    allow_private = services.settings.allow_private_endpoints
-    bad_endpoint = await endpoint_problem(body.endpoint, allow_private=allow_private)
-    problems = _problems(body, services)
-    if bad_endpoint:
-        problems.append(FieldProblem("endpoint", bad_endpoint))
-    if problems:
-        raise FieldsError(problems)
-    await services.push.register(
-        NewWorker(
-            service_id=body.service_id,
-            endpoint=body.endpoint.rstrip("/"),
-            worker_id=body.worker_id,
-            metadata=body.metadata or {},
-            capabilities=body.capabilities or {},
-            capacity=body.capacity,
-            in_default=body.in_default,
-        )
-    )
+    key = await request_key(request, "register")
+    await services.repeats.register(lambda: _new_worker(body, services), key)
     answer = Registered(
         success=True, service_id=body.service_id, message="Microservice registered successfully"
     )
@@ -93,8 +79,7 @@ async def heartbeat(request: web.Request) -> web.Response:
 async def connect_worker(request: web.Request) -> web.StreamResponse:
     """Take a pull worker's socket."""
     services = request.app[SERVICES]
-    if is_foreign_page(request, services.settings.server.cors_origins):
-        raise ForbiddenError("pages of this origin may not connect; add it to [server] cors_origins")
+    request.app[BROWSERS].check_origin(request)
     if services.feed.is_stopping:
         raise DrainingError("this instance is stopping; connect again, or to another instance")
     if not web.WebSocketResponse().can_prepare(request):
@@ -121,6 +106,25 @@ def worker_view(worker: Worker) -> dict[str, Any]:
         "draining": worker.is_draining,
         "registered_at": rfc3339(registration.registered_at),
     }
+
+
+async def _new_worker(body: Register, services: Services) -> NewWorker:
+    allow_private = services.settings.allow_private_endpoints
+    bad_endpoint = await endpoint_problem(body.endpoint, allow_private=allow_private)
+    problems = _problems(body, services)
+    if bad_endpoint:
+        problems.append(FieldProblem("endpoint", bad_endpoint))
+    if problems:
+        raise FieldsError(problems)
+    return NewWorker(
+        service_id=body.service_id,
+        endpoint=body.endpoint.rstrip("/"),
+        worker_id=body.worker_id,
+        metadata=body.metadata or {},
+        capabilities=body.capabilities or {},
+        capacity=body.capacity,
+        in_default=body.in_default,
+    )
 
 
 def _problems(body: Register, services: Services) -> list[FieldProblem]:

@@ -10,6 +10,7 @@ from orchestrator.adapters.memory_store import MemorySessionStore
 from orchestrator.core.errors import StoreError
 from orchestrator.core.events import RegistryEvent
 from orchestrator.core.ids import InstanceId, SessionId, WorkerId
+from orchestrator.core.request_keys import BoundKey, KeyScope, RequestKey
 from orchestrator.core.workers import Registration
 from orchestrator.ports import Change, CommandRow
 
@@ -63,10 +64,27 @@ class FaultyStore(MemorySessionStore):
         self._check()
         await super().finish_command(row)
 
-    async def save_worker(self, worker: Registration, events: Sequence[RegistryEvent] = ()) -> None:
+    async def save_worker(
+        self, worker: Registration, events: Sequence[RegistryEvent] = (), *, key: RequestKey | None = None
+    ) -> None:
         """Save, unless down."""
         await self._wait()
-        await super().save_worker(worker, events)
+        await super().save_worker(worker, events, key=key)
+
+    async def bound_key(self, scope: KeyScope) -> BoundKey | None:
+        """Look up, unless down."""
+        self._check()
+        return await super().bound_key(scope)
+
+    async def forget_keys(self) -> int:
+        """Forget, unless down."""
+        self._check()
+        return await super().forget_keys()
+
+    @property
+    def keys(self) -> list[KeyScope]:
+        """All keys that are kept, free by their age or not."""
+        return list(self._keys)
 
     async def delete_worker(self, worker_id: WorkerId, events: Sequence[RegistryEvent] = ()) -> None:
         """Delete, unless down."""

@@ -127,6 +127,17 @@ def test_serve_passes_its_options_on(tmp_path: Path) -> None:
     assert "SERVER_HOST" in done.stderr
 
 
+def test_verify_says_in_json_all_that_it_says(tmp_path: Path) -> None:
+    golden = Path(__file__).parent.parent / "vectors" / "recording-v1"
+    recording = next(path for path in sorted(golden.iterdir()) if path.name != "keys" and path.is_dir())
+    done = greenroom(
+        "verify", str(recording), "--public-key", str(golden / "keys" / "signing.pub"), "--json", cwd=tmp_path
+    )
+    report = json.loads(done.stdout)
+    assert done.returncode == report["exit_code"]
+    assert report["is_empty"] is (sum(track["recorded_s"] for track in report["tracks"]) == 0)
+
+
 def test_verify_of_what_is_no_recording(tmp_path: Path) -> None:
     assert_refused(greenroom("verify", "nowhere", cwd=tmp_path), "signing.pub", "--public-key FILE")
 

@@ -7,12 +7,13 @@ import json
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import Any
+from uuid import UUID
 
 import pytest
 from aiohttp import web
 
 from sdk.client import Client, ServerEvent
-from sdk.errors import NotFoundError, UnavailableError, UnexpectedAnswerError
+from sdk.errors import ConflictError, NotFoundError, UnavailableError, UnexpectedAnswerError
 from sdk.wire import ServiceOptions
 
 Answer = Callable[[web.Request], Awaitable[web.StreamResponse]]
@@ -167,11 +168,38 @@ async def test_what_can_be_repeated_is() -> None:
         assert len(server.requests) == 3
 
 
-async def test_a_create_that_may_have_arrived_is_not_repeated() -> None:
-    async with serving(cut, CREATED) as (server, client):
-        with pytest.raises(UnavailableError, match="broke off"):
+def keys_of(server: Server) -> list[str]:
+    return [headers.get("Idempotency-Key", "") for _, _, headers, _ in server.requests]
+
+
+async def test_a_create_that_may_have_arrived_is_repeated_with_its_key() -> None:
+    async with serving(cut, failing(503), CREATED) as (server, client):
+        assert (await client.create_session("ada")).session_id == "s1"
+        keys = keys_of(server)
+        assert len(keys) == 3
+        assert len(set(keys)) == 1
+        assert UUID(keys[0]).version == 4
+        assert len({json.dumps(body) for _, _, _, body in server.requests}) == 1
+        await client.create_session("ada")
+        assert keys_of(server)[3] != keys[0]
+
+
+async def test_a_terminate_carries_a_key_and_other_calls_do_not() -> None:
+    async with serving(cut, {}) as (server, client):
+        await client.terminate("s1")
+        await client.session("s1")
+        first, second, other = keys_of(server)
+        assert UUID(first).version == 4
+        assert (second, other) == (first, "")
+
+
+async def test_what_a_repeat_is_refused_with_is_raised() -> None:
+    told = {"error": "KeyOutlived", "message": "ended", "timestamp": "t", "details": {"session_id": "s1"}}
+    async with serving(cut, failing(409, told)) as (server, client):
+        with pytest.raises(ConflictError, match="ended") as caught:
             await client.create_session("ada")
-        assert len(server.requests) == 1
+        assert caught.value.details == {"session_id": "s1"}
+        assert len(server.requests) == 2
 
 
 async def test_retrying_ends() -> None:

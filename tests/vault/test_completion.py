@@ -49,6 +49,17 @@ def test_an_attempt_that_closed_itself_becomes_complete(store: MemoryChunkStore)
     assert [track.cut for track in manifest.tracks] == [False, False]
 
 
+def test_a_recording_in_which_nobody_published_is_complete_and_says_that_it_is_empty(
+    store: MemoryChunkStore,
+) -> None:
+    writer = open_writer(store, RING)
+    complete(store, RING, writer.close())
+    report = verify(store)
+    assert report.exit_code == 0
+    assert report.is_empty
+    assert "is complete but empty: no media was recorded" in report.sentences()[0]
+
+
 def test_what_a_killed_recorder_left_becomes_complete_and_says_where_it_was_cut(
     store: MemoryChunkStore,
 ) -> None:

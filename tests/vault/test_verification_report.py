@@ -29,6 +29,20 @@ def test_a_complete_recording() -> None:
     ]
 
 
+def test_a_complete_recording_of_nothing_is_said_to_be_empty() -> None:
+    attempt = AttemptReport(attempt=1, size=0, root="ab", unacknowledged=0, closed="own")
+    silent = replace(GOOD, attempts=(attempt,), tracks=(), ignored=())
+    assert silent.is_empty
+    assert silent.exit_code == 0, "all of it is there"
+    assert silent.sentences() == [
+        f"Recording {RECORDING} is complete but empty: no media was recorded "
+        "(nobody published while it ran); 0 chunks, root cd.",
+        "Attempt 1: 0 chunks, root ab.",
+    ]
+    assert replace(GOOD, tracks=(replace(GOOD.tracks[0], expected_s=0, recorded_s=0, gaps=0),)).is_empty
+    assert not GOOD.is_empty
+
+
 def test_an_incomplete_recording() -> None:
     attempt = AttemptReport(attempt=1, size=8, root="ab", unacknowledged=3, closed="")
     track = replace(GOOD.tracks[0], gaps=1, cut=True)

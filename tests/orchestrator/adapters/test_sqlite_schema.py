@@ -55,17 +55,6 @@ def test_a_file_keeps_its_generation_and_deployment(tmp_path: Path) -> None:
     assert made[0] == int(START.timestamp())
 
 
-def test_a_newer_schema_is_refused(tmp_path: Path) -> None:
-    path = tmp_path / "store.db"
-    database = connect(path, is_writer=True)
-    prepare(database, path, FakeClock())
-    database.execute("UPDATE meta SET value = '2' WHERE name = 'schema_version'")
-    with pytest.raises(SettingsError, match="schema version 2 and this version of Greenroom reads up to 1"):
-        prepare(database, path, FakeClock())
-    assert not database.in_transaction
-    database.close()
-
-
 def test_another_programs_file_is_refused_and_left_as_it_was(tmp_path: Path) -> None:
     path = tmp_path / "notes.db"
     theirs = apsw.Connection(str(path))

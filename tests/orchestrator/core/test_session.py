@@ -8,9 +8,10 @@ from datetime import UTC, datetime, timedelta
 import msgspec
 import pytest
 
-from orchestrator.core.ids import ServiceId, WorkerId
+from orchestrator.core.ids import CallerId, ServiceId, WorkerId
 from orchestrator.core.recording import Recording, RecordingStatus
-from orchestrator.core.session import Deadline, Session, due_in, with_job, without
+from orchestrator.core.request_keys import KeyScope
+from orchestrator.core.session import Deadline, Session, due_in, freed_key, with_job, without
 from orchestrator.core.states import RoomStatus
 from tests.orchestrator.core.playing import (
     CREATED,
@@ -117,3 +118,17 @@ def test_small_changes_make_new_values() -> None:
     assert without(deadlines, "a") == {"b": deadlines["b"]}
     assert without(deadlines, "c") == deadlines
     assert due_in(due, 0.5) - due == timedelta(milliseconds=500)
+
+
+def test_a_key_is_free_again_when_its_session_got_no_room() -> None:
+    key = KeyScope(caller=CallerId(""), route="create-session", key="k")
+    creating = replace(opened(), request_key=key)
+    assert creating.room_status is RoomStatus.CREATING
+    failed = replace(creating, room_status=RoomStatus.TERMINATING, end_reason="create_failed")
+    ended = replace(creating, room_status=RoomStatus.TERMINATING, end_reason="terminated")
+    assert freed_key(creating, failed) == key
+    assert freed_key(creating, ended) is None
+    assert freed_key(failed, replace(failed, room_status=RoomStatus.TERMINATED)) is None
+    # A session that had its room began what was asked for, however it ended.
+    assert freed_key(replace(creating, room_status=RoomStatus.READY), failed) is None
+    assert freed_key(opened(), replace(failed, request_key=None)) is None

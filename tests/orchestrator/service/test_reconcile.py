@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import time
+from typing import Any
 
 import pytest
 
 from orchestrator.core.commands import CreateRoom
 from orchestrator.core.errors import RoomServerError
 from orchestrator.core.ids import RoomName
+from orchestrator.core.session import Session
 from orchestrator.core.states import RoomStatus
 from orchestrator.core.triggers import JobLost
+from orchestrator.ports import Change, CommandRow
 from orchestrator.service.new_session import NewSession
-from tests.fakes.assembly import assembly
+from tests.fakes.assembly import Assembly, assembly
 
 ALONE = NewSession(user_identity="anna", required_services=())
 ASR = NewSession(user_identity="anna", required_services=("asr",))
@@ -30,6 +33,44 @@ async def test_a_room_that_livekit_lost_is_made_again() -> None:
         assert session.room_sid not in (None, before.room_sid)
         (room,) = await running.fake_rooms.list_rooms()
         assert (room.name, room.sid) == (before.room_name, session.room_sid)
+
+
+async def two_lost(running: Assembly) -> list[Session]:
+    """Have two sessions whose rooms LiveKit has just lost."""
+    created = [await running.sessions.create(ALONE) for _ in range(2)]
+    sessions = [await running.now(each.session.id) for each in created]
+    for session in sessions:
+        running.fake_rooms.lose_room(session.room_name)
+    return sessions
+
+
+async def test_rooms_lost_together_are_committed_side_by_side() -> None:
+    """A restart of LiveKit loses all at one moment; in a row, each would wait for every fsync before it."""
+    async with assembly() as running:
+        sessions = await two_lost(running)
+        both = asyncio.Barrier(len(sessions))
+        commit = running.store.commit
+
+        async def commit_with_the_other(change: Change, **how: Any) -> tuple[CommandRow, ...]:
+            if change.session.room_sid is None:  # the loss itself
+                await asyncio.wait_for(both.wait(), 2)
+            return await commit(change, **how)
+
+        running.store.commit = commit_with_the_other  # type: ignore[method-assign]
+        await running.reconciler.compare_rooms()
+        for session in sessions:
+            assert (await running.now(session.id)).room_sid not in (None, session.room_sid)
+
+
+async def test_a_loss_that_cannot_be_committed_holds_up_no_other() -> None:
+    async with assembly() as running:
+        first, second = await two_lost(running)
+        running.store.fail_commits = frozenset({running.store.commits + 1})
+        await running.reconciler.compare_rooms()
+        assert (await running.now(second.id)).room_sid not in (None, second.room_sid)
+        assert (await running.now(first.id)).room_sid == first.room_sid
+        await running.reconciler.compare_rooms()
+        assert (await running.now(first.id)).room_sid not in (None, first.room_sid)
 
 
 async def test_a_room_made_again_by_a_call_whose_answer_was_lost_is_taken_over() -> None:
@@ -180,3 +221,18 @@ async def test_many_rooms_with_absences_are_looked_at_side_by_side() -> None:
         assert time.monotonic() - started < 1.5  # each waits 0.5 s for its second list
         for session_id in ids:
             assert (await running.now(session_id)).room_status is RoomStatus.READY
+
+
+async def test_a_server_that_is_away_is_asked_more_often() -> None:
+    async with assembly(reconcile={"rooms_interval": 30}) as running:
+        session = (await two_lost(running))[0]
+        running.fake_rooms.down = True
+        reconciling = asyncio.create_task(running.reconciler.run_rooms())
+        async with asyncio.timeout(10):  # less than the interval
+            while running.reconciler.is_reachable:
+                await asyncio.sleep(0.01)
+            running.fake_rooms.down = False
+            while not running.reconciler.is_reachable:
+                await asyncio.sleep(0.01)
+        reconciling.cancel()
+        assert (await running.now(session.id)).room_sid not in (None, session.room_sid)

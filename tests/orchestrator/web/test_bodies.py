@@ -138,9 +138,8 @@ async def test_a_body_that_comes_byte_by_byte_is_cut(
 
     monkeypatch.setattr(bodies, "read_body", impatient)
     reader, writer = await asyncio.open_connection("127.0.0.1", int(world.url.rpartition(":")[2]))
-    head = (
-        f"POST {CREATE} HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\nContent-Length: 99\r\n\r\n{{"
-    )
+    head = f"POST {CREATE} HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
+    head += "Content-Length: 99\r\n\r\n{"
     writer.write(head.encode())
     async with asyncio.timeout(5):
         answer = await reader.readuntil(b"\r\n\r\n")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from typing import Any
 
 import pytest
@@ -153,10 +154,26 @@ async def test_what_is_no_http_gets_the_one_body_too(
 
 
 async def test_an_unknown_expectation_is_refused(world: World, client: ClientSession) -> None:
-    head = f"POST {CREATE} HTTP/1.1\r\nHost: a\r\nExpect: miracles\r\nConnection: close\r\n"
+    head = f"POST {CREATE} HTTP/1.1\r\nHost: localhost\r\nExpect: miracles\r\nConnection: close\r\n"
     answer = await raw(world, f"{head}Content-Length: 0\r\n\r\n".encode())
     assert answer.startswith(b"HTTP/1.1 417 ")
     assert b'"error":"ExpectationFailed"' in answer
+
+
+@pytest.mark.parametrize(
+    ("expect", "status"), [(b"100-continue\r\nContent-Length: 9999999", b"413"), (b"miracles", b"417")]
+)
+@pytest.mark.parametrize("given", [b"", b"X-Request-ID: mine-1\r\n"])
+async def test_a_refused_expectation_has_a_request_id(
+    world: World, client: ClientSession, expect: bytes, status: bytes, given: bytes
+) -> None:
+    head = f"POST {CREATE} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n".encode()
+    answer = await raw(world, head + given + b"Expect: " + expect + b"\r\n\r\n")
+    assert answer.split()[1] == status
+    headers, _, body = answer.partition(b"\r\n\r\n")
+    request_id = json.loads(body)["request_id"]
+    assert request_id == "mine-1" if given else len(request_id) == 16
+    assert f"\r\nX-Request-ID: {request_id}\r\n".encode() in headers
 
 
 async def test_a_connection_that_sends_no_request_is_closed(
@@ -174,7 +191,7 @@ async def test_a_used_connection_is_not_closed_by_that_deadline(
     async with world.running():
         reader, writer = await asyncio.open_connection("127.0.0.1", int(world.url.rpartition(":")[2]))
         for _ in range(2):
-            writer.write(b"GET /health HTTP/1.1\r\nHost: a\r\n\r\n")
+            writer.write(b"GET /health HTTP/1.1\r\nHost: localhost\r\n\r\n")
             assert await reader.readuntil(b'"}') != b""
             await asyncio.sleep(0.1)
         writer.close()

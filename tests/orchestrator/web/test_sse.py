@@ -309,7 +309,7 @@ async def test_at_shutdown_every_stream_ends_and_new_ones_are_refused(
 async def test_http_1_0_gets_frames_without_chunks(world: World, client: ClientSession) -> None:
     session_id = (await world.create(client))["session_id"]
     reader, writer = await asyncio.open_connection("127.0.0.1", int(world.url.rpartition(":")[2]))
-    writer.write(f"GET {path_of(session_id)} HTTP/1.0\r\nHost: a\r\n\r\n".encode())
+    writer.write(f"GET {path_of(session_id)} HTTP/1.0\r\nHost: localhost\r\n\r\n".encode())
     async with asyncio.timeout(5):
         head = await reader.readuntil(b"\r\n\r\n")
         assert b"chunked" not in head.lower()
@@ -329,7 +329,7 @@ async def test_a_reader_that_never_reads_is_cut_while_others_go_on(
     stuck.setblocking(False)
     loop = asyncio.get_running_loop()
     await loop.sock_connect(stuck, ("127.0.0.1", int(world.url.rpartition(":")[2])))
-    await loop.sock_sendall(stuck, f"GET {path_of(session_id)} HTTP/1.1\r\nHost: a\r\n\r\n".encode())
+    await loop.sock_sendall(stuck, f"GET {path_of(session_id)} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
     await until(lambda: world.feed.readers == 1)
     async with stream(client, path_of(session_id)) as frames:
         await until(lambda: world.feed.readers == 2)

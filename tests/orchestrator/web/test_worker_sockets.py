@@ -217,7 +217,7 @@ async def test_at_the_end_sockets_without_a_hello_are_closed_too(world: World) -
 async def test_a_worker_that_speaks_but_does_not_read_is_cut(world: World, client: ClientSession) -> None:
     reader, writer = await asyncio.open_connection("127.0.0.1", int(world.url.rpartition(":")[2]), limit=1)
     writer.write(
-        f"GET {CONNECT} HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+        f"GET {CONNECT} HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
         "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n".encode()
     )
     writer.write(_masked(json.dumps(HELLO)))
