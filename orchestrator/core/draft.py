@@ -18,7 +18,7 @@ from orchestrator.core.events import (
     SessionEvent,
     SessionStatusChanged,
 )
-from orchestrator.core.ids import Identity, is_agent
+from orchestrator.core.ids import Identity, ServiceId, is_agent
 from orchestrator.core.jobs import HELD, OVER, Job, JobCause
 from orchestrator.core.jobs import move as move_job
 from orchestrator.core.recording import Recording, RecordingStatus, check_move
@@ -90,6 +90,14 @@ class Draft:
                 missing_services=session.missing_services if session.degraded else (),
             )
         )
+
+    @property
+    def said_missing(self) -> tuple[ServiceId, ...]:
+        """The missing services that the latest `status_changed` named, of this step or of an earlier one."""
+        said = next((e for e in reversed(self.events) if isinstance(e, SessionStatusChanged)), None)
+        if said is not None:
+            return tuple(map(ServiceId, said.missing_services))
+        return self._before.missing_services if self._before.degraded else ()
 
     def move_job(self, job: Job, cause: JobCause, said: str = "", **fields: Any) -> Job:
         """Move a job by its table, change fields of it, and say so (as ``said``, else as the new state)."""

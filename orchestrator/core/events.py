@@ -69,7 +69,7 @@ class SessionReady(_Event, frozen=True, kw_only=True, tag_field="type", tag="Ses
 
 
 class SessionStatusChanged(_Event, frozen=True, kw_only=True, tag_field="type", tag="SessionStatusChanged"):
-    """The room life moved, or the session became or ceased to be degraded."""
+    """The room life moved, or other required services are missing than before."""
 
     name: ClassVar[str] = "status_changed"
     session_id: str

@@ -193,6 +193,8 @@ def _settle_degraded(draft: Draft) -> None:
         draft.set(degraded=False)
         draft.move(Cause.SERVICE_HEALED)
         draft.say_status()
+    elif session.degraded and draft.said_missing != session.missing_services:
+        draft.say_status()  # still degraded, but others are missing than clients know
     for job in session.jobs:
         name = armed_for("service", job)  # one each: a service is not blamed for how long another was away
         if not job.is_missing:

@@ -85,6 +85,10 @@ def _check_moves(before: Session, decision: Decision) -> None:
     assert all(old == new or (old, new) in _ROOM_MOVES for old, new in pairwise(path))
     if after.degraded is not before.degraded:
         assert said, "degraded changed without a word"
+    if after.room_status in (RoomStatus.READY, RoomStatus.ACTIVE):
+        told = [e.missing_services for e in decision.events if isinstance(e, SessionStatusChanged)]
+        known = told[-1] if told else before.missing_services if before.degraded else ()
+        assert known == (after.missing_services if after.degraded else ()), "clients know of others"
     spoken_of = {event.job_id for event in decision.events if isinstance(event, JobChanged)}
     for old_job, job in zip(before.jobs, after.jobs, strict=True):
         assert job.job_id == old_job.job_id

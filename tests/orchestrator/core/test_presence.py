@@ -17,7 +17,7 @@ from orchestrator.core.events import (
     SessionReady,
     SessionStatusChanged,
 )
-from orchestrator.core.ids import JobId
+from orchestrator.core.ids import JobId, ParticipantSid
 from orchestrator.core.jobs import JobState
 from orchestrator.core.states import RoomStatus
 from orchestrator.core.triggers import JobDone, JobLost, JobReady, ParticipantsSeen, TerminateAsked
@@ -199,6 +199,26 @@ def test_a_required_service_gone_degrades_at_once_and_back_it_heals() -> None:
     back = play(away, seen(worker("asr", sid="PA_asr_again")))
     assert not back.session.degraded
     assert back.job("asr").attempt == 1
+
+
+def test_every_change_of_who_is_missing_is_said_while_it_stays_degraded() -> None:
+    def said(played: Played) -> list[tuple[str, ...]]:
+        return [e.missing_services for e in played.events if isinstance(e, SessionStatusChanged)]
+
+    script = [*serve("asr", 1), *serve("tts", 2, 1, "w2")]
+    both = play(opened("asr", "tts"), CREATED, *script)
+    tts = next(p for p in both.session.participants.values() if p.service_id == "tts")
+    first = play(both, gone(worker("asr")))
+    assert said(first) == [("asr",)]
+    second = play(first, gone(tts))
+    assert said(second) == [("asr", "tts")]
+    third = play(second, seen(worker("asr", sid="PA_again")))
+    assert said(third) == [("tts",)]
+    assert third.session.degraded
+    assert said(play(third, seen(client()))) == [("tts",)], "Active is said with it, and only once"
+    healed = play(third, seen(replace(tts, sid=ParticipantSid("PA_tts_again"))))
+    assert said(healed) == [()]
+    assert not healed.session.degraded
 
 
 def test_a_worker_that_does_not_come_back_is_offered_again() -> None:
