@@ -11,6 +11,8 @@ from typing import Any, NewType, Protocol
 from recorder.core.chunking import TrackFormat, TrackKind
 from recorder.core.fragments import Packet
 from recorder.core.states import RecordingState
+from recorder.core.units import AccessUnit
+from vault.core.manifest import CaptureMode
 
 SourceTrackId = NewType("SourceTrackId", str)
 """A track as the room names it; a track that is published again has another one."""
@@ -23,12 +25,14 @@ class SourceTrack:
     Attributes:
         identity: the participant's.
         name: the publication's name; the same identity, name and kind again is the same track, continued.
+        is_encoded: it comes as units (`FrameSink.unit`), not as pictures or sound.
     """
 
     track_id: SourceTrackId
     kind: TrackKind
     identity: str
     name: str
+    is_encoded: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,18 +82,35 @@ class FrameSink(Protocol):
     def sound(self, track_id: SourceTrackId, sound: Sound) -> None:
         """A block of an audio track that has started; one of an ended track is ignored."""
 
+    def unit(self, track_id: SourceTrackId, unit: AccessUnit) -> None:
+        """An encoded picture or packet of sound of a track that has started."""
+
+    def sender_reported(self, track_id: SourceTrackId, rtp_time: int, ntp_us: int) -> None:
+        """A track's RTP time, counted on as its units', is this Unix time (us) on its publisher's clock."""
+
+    def lost(self, track_id: SourceTrackId, packets: int) -> None:
+        """So many packets of an encoded track never came."""
+
     def track_ended(self, track_id: SourceTrackId) -> None:
         """The track was unpublished, or its room's connection was lost; may be repeated."""
 
 
 class TrackSource(Protocol):
-    """The media of one room. Adapter: decoded_tracks (LiveKit's SDK); fake: FakeTracks."""
+    """The media of one room. Adapters: passthrough, decoded_tracks (LiveKit's SDK); fake: FakeTracks."""
+
+    @property
+    def mode(self) -> CaptureMode:
+        """How the media is taken, as the manifest says it; may change while capturing."""
 
     async def capture(self, sink: FrameSink) -> None:
-        """Hand everything to ``sink`` until cancelled; then every track has been ended.
+        """Hand everything to ``sink`` until cancelled or the room is closed; then every track has ended.
 
         Other recorders' tracks are left out. A lost connection ends the tracks; when the room is joined
         again they start again.
+
+        Raises:
+            RemovedFromRoomError: the media server put the recorder out.
+            PassthroughUnfitError: this source does not take what the room or the network has.
         """
 
 

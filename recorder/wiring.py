@@ -5,14 +5,18 @@ from __future__ import annotations
 import hashlib
 from typing import Final
 
-from recorder.adapters.decoded_tracks import DecodedTracks
+from recorder.adapters.decoded_tracks import DecodedRoom
 from recorder.adapters.job_reports import JobReports
+from recorder.adapters.passthrough.tracks import PassthroughTracks
 from recorder.adapters.pyav_muxer import PyavEncoders
 from recorder.adapters.system_clock import SystemClock
 from recorder.core.errors import SettingsError
+from recorder.ports import Clock, TrackSource
 from recorder.service.archive import Archive
+from recorder.service.fallback import FallingBack
 from recorder.service.job import RecorderHandler, RecorderParts
 from recorder.settings import RecorderSettings
+from sdk.job import Job
 from sdk.settings import WorkerSettings
 from sdk.wire import RECORDER_SERVICE
 from sdk.worker import Worker
@@ -51,7 +55,7 @@ def build(settings: RecorderSettings) -> Worker:
             archive=Archive(DirChunkStore(settings.chunk_store), keys, location),
             clock=clock,
             encoders=PyavEncoders,
-            tracks=lambda job: DecodedTracks(job.room, clock),
+            tracks=lambda job: _tracks(job, clock),
             reporter=lambda job: JobReports(job, location=location),
         )
     )
@@ -67,7 +71,18 @@ def build(settings: RecorderSettings) -> Worker:
             capacity=settings.capacity,
             in_default=False,
             drain_timeout_s=DRAIN_S,
+            joins_room=False,  # passthrough does not decode, so the media SDK must not subscribe
             finish_timeout_s=FINISH_S,
         ),
         handler,
     )
+
+
+def _tracks(job: Job, clock: Clock) -> TrackSource:
+    """Choose how a room's media is taken."""
+    decoded = DecodedRoom(job.grant, clock)
+    task = job.recording
+    if task is None or task.mode != "passthrough":
+        return decoded
+    passthrough = PassthroughTracks(job.grant, clock, keyframe_interval_s=task.keyframe_interval_s)
+    return FallingBack(passthrough, decoded)

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final, Literal, TypedDict, Unpack
 
 from sdk.errors import JobEndedError, JobStaleError
-from sdk.ports import JobLine
+from sdk.ports import Grant, JobLine
 from sdk.wire import RecordingReport, RecordingState, RecordingTask
 
 if TYPE_CHECKING:
@@ -110,10 +110,11 @@ class Job:
         """The joined room, the same object for the whole job.
 
         Raises:
-            RuntimeError: the job has no room (a recording that is only to be completed).
+            RuntimeError: the job has no room: a recording that is only to be completed, or a worker with
+                `joins_room=False`.
         """
         if self._room is None:
-            raise RuntimeError("this job has no room: it completes what another attempt recorded")
+            raise RuntimeError("this job has no room that the SDK joined")
         return self._room
 
     @property
@@ -174,6 +175,16 @@ class Job:
         """
         self._check()
         return (await self._line.fresh_grant()).access_token
+
+    async def grant(self) -> Grant:
+        """Get the media server's URL and a fresh token, for a worker that joins rooms itself.
+
+        Raises:
+            JobEndedError: the job has begun to end.
+            UnavailableError: no answer in time; worth trying again.
+        """
+        self._check()
+        return await self._line.fresh_grant()
 
     async def report_recording(
         self, state: RecordingState, *, timeout_s: float = 30.0, **fields: Unpack[RecordingFields]

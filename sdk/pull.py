@@ -208,7 +208,7 @@ class PullSide:
             access_token=frame.access_token,
             expires_at=unix_time(frame.expires_at),
         )
-        has_room = recording is None or recording.task == "capture"
+        has_room = self._settings.joins_room and (recording is None or recording.task == "capture")
         self._lines[frame.job_id, frame.attempt].grant = grant
         self.jobs.start(
             run,

@@ -35,6 +35,7 @@ class WorkerSettings:
         rejoin_timeout_s: seconds to come back into a room whose connection was lost for good.
         drain_timeout_s: seconds that running jobs have at SIGTERM before they are handed over.
         finish_timeout_s: seconds that `leave_room` may go on after the room has been left.
+        joins_room: False: jobs have no `job.room`; the handler joins by itself with `job.grant()`.
         busy_limit_s: seconds that the jobs' event loop may be blocked before the worker counts as stuck.
 
     Raises:
@@ -58,6 +59,7 @@ class WorkerSettings:
     drain_timeout_s: float = 30.0
     finish_timeout_s: float = 30.0
     busy_limit_s: float = 30.0
+    joins_room: bool = True
 
     def __post_init__(self) -> None:
         url = check_url("orchestrator_url", self.orchestrator_url)
@@ -72,6 +74,8 @@ class WorkerSettings:
             raise ValueError("bind_host is for push mode only: give an endpoint too, or leave bind_host out")
         if self.endpoint is not None and self.manual_ready:
             raise ValueError("manual_ready is for pull mode only: leave endpoint out, or manual_ready")
+        if self.endpoint is not None and not self.joins_room:
+            raise ValueError("joins_room=False is for pull mode only: leave endpoint out, or joins_room")
         if self.capacity is not None and not 1 <= self.capacity <= MAX_JOBS:
             raise ValueError(
                 f"capacity {self.capacity} must be 1 to {MAX_JOBS}, or None for no limit of its own"

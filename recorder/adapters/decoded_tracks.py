@@ -10,25 +10,94 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Awaitable, Callable
 from typing import Any, Final
 
 from livekit import rtc
 
 from recorder.core.chunking import TrackKind
+from recorder.core.errors import RemovedFromRoomError
 from recorder.core.timeline import AUDIO_RATE_HZ
 from recorder.ports import Clock, FrameSink, Picture, Sound, SourceTrack, SourceTrackId
+from sdk.errors import JobEndedError, RoomJoinError, UnavailableError
+from sdk.lifecycle import LeftBecause
+from sdk.ports import Grant
+from sdk.room import LiveKitRoom
 from sdk.wire import ATTRIBUTE_SERVICE, RECORDER_SERVICE
+from vault.core.manifest import CaptureMode
 
 _MAX_PICTURES: Final = 30
 _MAX_SOUNDS: Final = 200
 _CHANNELS: Final = 2
 _CLOSE_S: Final = 2.0
+_CONNECT_S: Final = 10.0
+_PAUSE_S: Final = 0.5
 
 _log = logging.getLogger("greenroom.recorder")
 
 
+class DecodedRoom:
+    """A `TrackSource` that joins a room by itself, and again when the connection is lost.
+
+    Args:
+        grant: gives the media server's URL and a fresh token for the room.
+        clock: for arrival times.
+    """
+
+    def __init__(self, grant: Callable[[], Awaitable[Grant]], clock: Clock) -> None:
+        self._grant = grant
+        self._clock = clock
+
+    @property
+    def mode(self) -> CaptureMode:
+        """Frames are decoded and encoded again."""
+        return "decoded"
+
+    async def capture(self, sink: FrameSink) -> None:
+        """Hand over all tracks until cancelled, or until the room is closed.
+
+        Raises:
+            RemovedFromRoomError: the media server put us out.
+        """
+        while True:
+            link = LiveKitRoom()
+            try:
+                await link.connect(await self._grant(), timeout_s=_CONNECT_S)
+            except (RoomJoinError, UnavailableError) as error:
+                _log.warning("recording connection: %s", error)
+            except JobEndedError:
+                return
+            else:
+                match await self._stay(link, sink):
+                    case LeftBecause.CLOSED:
+                        return
+                    case LeftBecause.REMOVED:
+                        raise RemovedFromRoomError("the media server removed the recorder from the room")
+                    case _:
+                        pass
+            await asyncio.sleep(_PAUSE_S)
+
+    async def _stay(self, link: LiveKitRoom, sink: FrameSink) -> LeftBecause | None:
+        left = asyncio.Event()
+        link.on_left = lambda _because: left.set()
+        if not link.is_connected:
+            return link.left_because
+        capturing = asyncio.create_task(DecodedTracks(link.room, self._clock).capture(sink))
+        leaving = asyncio.create_task(left.wait())
+        try:
+            await asyncio.wait({capturing, leaving}, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for task in (capturing, leaving):
+                task.cancel()
+            await asyncio.wait({capturing, leaving})
+            await link.disconnect(timeout_s=_CLOSE_S)
+        if not capturing.cancelled() and (error := capturing.exception()) is not None:
+            raise error
+        return link.left_because
+
+
 class DecodedTracks:
-    """A `TrackSource` on a room that is joined and subscribes to everything by itself."""
+    """The tracks of a room that is joined and subscribes to everything by itself."""
 
     def __init__(self, room: rtc.Room, clock: Clock) -> None:
         self._room = room

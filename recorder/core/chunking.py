@@ -40,20 +40,26 @@ class TrackFormat:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class InitChunk:
-    """Begins an init run of a track; with its first one, the track."""
+    """Begins an init run of a track; with its first one, the track.
+
+    Attributes:
+        offset_us: where pts 0 of the run lies after the attempt's beginning, as far as it is known.
+    """
 
     track: int
     identity: str
     name: str
     format: TrackFormat
+    offset_us: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MediaChunk:
-    """Whole fragments of a track's open run."""
+    """Whole fragments of a track's open run. ``offset_us``: the run's, if it is known better by now."""
 
     track: int
     fragment: Fragment
+    offset_us: int | None = None
 
 
 Chunk = InitChunk | MediaChunk

@@ -2,6 +2,8 @@
 
 RecorderError
 ├── CaptureError            media cannot be captured or encoded: the track is left out, the rest goes on
+├── PassthroughUnfitError   this room or network needs decoded capture: take that
+├── RemovedFromRoomError    the media server put the recorder out: another attempt has to be made
 ├── StaleAttemptError       another attempt holds the recording: stop at once
 ├── StoreLostError          nothing more can be stored: the recording fails, what is stored stays
 └── SettingsError           the settings cannot work: say so and end with exit code 2
@@ -16,6 +18,14 @@ class RecorderError(Exception):
 
 class CaptureError(RecorderError):
     """The media of one track cannot be captured or encoded."""
+
+
+class PassthroughUnfitError(RecorderError):
+    """The room (encryption, codecs) or the network (no UDP) cannot be recorded without decoding."""
+
+
+class RemovedFromRoomError(RecorderError):
+    """The media server put the recorder out of the room, or somebody joined under its identity."""
 
 
 class StaleAttemptError(RecorderError):

@@ -5,6 +5,7 @@ Source: recording.md §2 (Fragment).
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
 from typing import Final
@@ -33,7 +34,13 @@ class Segmenter:
     The newest packet is held back until the next one tells how long it lasts.
     """
 
-    def __init__(self, time_base: Fraction) -> None:
+    def __init__(
+        self,
+        time_base: Fraction,
+        encode: Callable[[int, Sequence[Packet]], bytes] = encode_fragment,
+    ) -> None:
+        """Make one; ``encode`` writes a fragment from its number, from 1, and its packets."""
+        self._encode = encode
         self._limit_pts = int(FRAGMENT_S / time_base)
         self._ready: list[Packet] = []
         self._ready_bytes = 0
@@ -83,7 +90,7 @@ class Segmenter:
         self._began_s = None if self._newest is None else now_s
         self._sequence += 1
         return Fragment(
-            data=encode_fragment(self._sequence, packets),
+            data=self._encode(self._sequence, packets),
             first_pts=packets[0].pts,
             duration_pts=packets[-1].pts + packets[-1].duration_pts - packets[0].pts,
             has_keyframe=any(packet.is_keyframe for packet in packets),

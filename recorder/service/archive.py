@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from vault.completion import RecordingFacts, complete_recording
 from vault.core.ids import parse_recording_id
-from vault.core.manifest import AttemptClose
+from vault.core.manifest import AttemptClose, CaptureMode
 from vault.listing import read_listing
 from vault.ports import ChunkStore, KeyRing
 from vault.recovery import recover_attempt
@@ -70,6 +70,7 @@ class Archive:
         session_id: str,
         closes: Sequence[AttemptClose],
         cut_marks_us: Sequence[int],
+        capture: CaptureMode,
     ) -> None:
         """Write the manifest; when it is there already, from before a crash, leave it as it is.
 
@@ -82,7 +83,7 @@ class Archive:
                 self.key_ring,
                 recording_id=parse_recording_id(recording_id),
                 closes=closes,
-                facts=RecordingFacts(session=session_id, capture="decoded", cut_marks_us=cut_marks_us),
+                facts=RecordingFacts(session=session_id, capture=capture, cut_marks_us=cut_marks_us),
             )
 
     def verify(self, recording_id: str) -> str:

@@ -4,10 +4,16 @@ from __future__ import annotations
 
 import logging
 from dataclasses import dataclass, field
+from typing import Final
 
 from recorder.core.chunking import TrackKind
+from recorder.core.rtp_clock import ParticipantClock, RtpClock
+from recorder.core.units import AccessUnit
 from recorder.ports import Picture, Sound, SourceTrack, SourceTrackId
 from recorder.service.track_capture import CaptureSetup, TrackCapture, TrackCounts, seconds_of
+from recorder.service.unit_capture import UnitCapture
+
+_RTP_HZ: Final[dict[TrackKind, int]] = {"audio": 48_000, "video": 90_000}
 
 _log = logging.getLogger("greenroom.recorder")
 
@@ -17,7 +23,8 @@ class _StoredTrack:
     number: int
     kind: TrackKind
     counts: TrackCounts = field(default_factory=TrackCounts)
-    capture: TrackCapture | None = None  # the latest
+    capture: TrackCapture | UnitCapture | None = None  # the latest
+    clock: RtpClock | None = None  # of units
     live_as: SourceTrackId | None = None
 
 
@@ -30,7 +37,8 @@ class CapturedTracks:
         self._setup = setup
         self._stored: dict[tuple[str, str, TrackKind, int], _StoredTrack] = {}
         self._live: dict[SourceTrackId, _StoredTrack] = {}
-        self._captures: list[TrackCapture] = []
+        self._captures: list[TrackCapture | UnitCapture] = []
+        self._clocks: dict[str, ParticipantClock] = {}  # by identity
         self._is_over = False
 
     def track_started(self, track: SourceTrack) -> None:
@@ -38,13 +46,12 @@ class CapturedTracks:
         if self._is_over or track.track_id in self._live:
             return
         stored = self._place_for(track)
-        capture = TrackCapture(
-            stored.number, track, setup=self._setup, counts=stored.counts, after=stored.capture
-        )
+        capture = self._capture_of(stored, track)
         stored.capture, stored.live_as = capture, track.track_id
         self._live[track.track_id] = stored
         self._captures = [*(old for old in self._captures if old.is_alive), capture]
-        capture.start()
+        if isinstance(capture, TrackCapture):
+            capture.start()
         _log.info("track %d (%s %s) begins", stored.number, track.kind, track.track_id)
 
     def picture(self, track_id: SourceTrackId, picture: Picture) -> None:
@@ -55,6 +62,31 @@ class CapturedTracks:
         """Hand a block to its capture."""
         self._offer(track_id, sound)
 
+    def unit(self, track_id: SourceTrackId, unit: AccessUnit) -> None:
+        """Hand an encoded unit to its capture."""
+        stored = self._live.get(track_id)
+        if stored is not None and isinstance(stored.capture, UnitCapture):
+            stored.capture.offer(unit)
+
+    def sender_reported(self, track_id: SourceTrackId, rtp_time: int, ntp_us: int) -> None:
+        """Take note of where a track's RTP time lies on its publisher's clock."""
+        stored = self._live.get(track_id)
+        if stored is not None and stored.clock is not None:
+            stored.clock.report(rtp_time, ntp_us)
+
+    def lost(self, track_id: SourceTrackId, packets: int) -> None:
+        """Count packets of an encoded track that never came."""
+        stored = self._live.get(track_id)
+        if stored is not None:
+            stored.counts.lost_packets += packets
+
+    def tick(self) -> None:
+        """Cut what became due. Called in the event loop, about ten times a second."""
+        now_us = self._setup.clock.monotonic_us()
+        for capture in self._captures:
+            if isinstance(capture, UnitCapture):
+                capture.tick(now_us)
+
     def track_ended(self, track_id: SourceTrackId) -> None:
         """End a capture; what it holds is still stored."""
         stored = self._live.pop(track_id, None)
@@ -62,6 +94,9 @@ class CapturedTracks:
             return
         stored.live_as = None
         stored.capture.end()
+        if stored.clock is not None:
+            for participant in self._clocks.values():
+                participant.forget(stored.clock)
         _log.info("track %d (%s) ends", stored.number, track_id)
 
     def end(self) -> None:
@@ -85,6 +120,7 @@ class CapturedTracks:
             "tracks_failed": float(sum(counts.failed for counts in every)),
             "video_frames": float(sum(counts.frames for counts in video)),
             "video_dropped": float(sum(counts.dropped for counts in video)),
+            "packets_lost": float(sum(counts.lost_packets for counts in every)),
             "audio_s": round(sum(seconds_of(counts) for counts in audio), 3),
             "audio_dropped": float(sum(counts.dropped for counts in audio)),
             "audio_filled_samples": float(sum(counts.silence for counts in audio)),
@@ -93,8 +129,24 @@ class CapturedTracks:
 
     def _offer(self, track_id: SourceTrackId, frame: Picture | Sound) -> None:
         stored = self._live.get(track_id)
-        if stored is not None and stored.capture is not None:
+        if stored is not None and isinstance(stored.capture, TrackCapture):
             stored.capture.offer(frame)
+
+    def _capture_of(self, stored: _StoredTrack, track: SourceTrack) -> TrackCapture | UnitCapture:
+        if not track.is_encoded:
+            return TrackCapture(
+                stored.number, track, setup=self._setup, counts=stored.counts, after=stored.capture
+            )
+        participant = self._clocks.setdefault(track.identity, ParticipantClock())
+        stored.clock = participant.track(_RTP_HZ[track.kind])
+        return UnitCapture(
+            stored.number,
+            track,
+            setup=self._setup,
+            counts=stored.counts,
+            clock=stored.clock,
+            after=stored.capture,
+        )
 
     def _place_for(self, track: SourceTrack) -> _StoredTrack:
         twin = 0

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
-from recorder.core.errors import StaleAttemptError
+from recorder.core.errors import RemovedFromRoomError, StaleAttemptError
 from recorder.core.states import RecordingState
 from recorder.ports import Clock, Encoders, Reporter, TrackSource
 from recorder.service.archive import Archive
@@ -65,6 +65,7 @@ class RecorderHandler(WorkerHandler):
                 session_id=job.session_id,
                 attempt=job.attempt,
                 keyframe_interval_s=task.keyframe_interval_s,
+                mode="passthrough" if task.mode == "passthrough" else "decoded",
             ),
             archive=self._parts.archive,
             encoders=self._parts.encoders(task.quality),
@@ -77,6 +78,9 @@ class RecorderHandler(WorkerHandler):
                 await recording.capture(self._parts.tracks(job))
             except StaleAttemptError:
                 await recording.abort()
+                return
+            except RemovedFromRoomError as error:
+                await job.fail(str(error))
                 return
         if job.leaving.is_set() and job.end_reason in _HANDED_OVER:
             return  # leave_room closes the attempt

@@ -19,22 +19,28 @@ from recorder.service.archive import Archive
 from recorder.service.captured_tracks import CapturedTracks
 from recorder.service.store_path import StorePath
 from recorder.service.track_capture import CaptureSetup
-from vault.core.manifest import AttemptClose
+from vault.core.manifest import AttemptClose, CaptureMode
 from vault.errors import VaultError
 
 REPORT_EVERY_S: Final = 5.0
+_TICK_S: Final = 0.1
 
 _log = logging.getLogger("greenroom.recorder")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RecordingPlan:
-    """What is to be recorded, and as which attempt."""
+    """What is to be recorded, and as which attempt.
+
+    Attributes:
+        mode: how the media is to be taken; a capture that had to take it otherwise says so in the manifest.
+    """
 
     recording_id: str
     session_id: str
     attempt: int
     keyframe_interval_s: float = 4.0
+    mode: CaptureMode = "passthrough"
 
 
 class Recording:
@@ -64,6 +70,7 @@ class Recording:
         self._began_us = 0
         self._ended_us: int | None = None
         self._is_sealed = False
+        self._mode: CaptureMode = plan.mode
 
     @property
     def state(self) -> RecordingState:
@@ -174,6 +181,7 @@ class Recording:
                 encoders=self._encoders,
                 clock=self._clock,
                 submit=self._path.submit,
+                offer=self._path.offer,
             )
         )
 
@@ -203,14 +211,19 @@ class Recording:
 
     async def _run_source(self, source: TrackSource) -> None:
         assert self._tracks is not None
-        capturing = asyncio.create_task(source.capture(self._tracks))
+        tracks = self._tracks
+        capturing = asyncio.create_task(source.capture(tracks))
         cut = asyncio.create_task(self._cut.wait())
+        ticking = asyncio.create_task(_tick(tracks))
         try:
-            await asyncio.wait({capturing, cut}, return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait({capturing, cut, ticking}, return_when=asyncio.FIRST_COMPLETED)
         finally:
-            cut.cancel()
-            capturing.cancel()
-            await asyncio.wait({capturing, cut})
+            for task in (cut, capturing, ticking):
+                task.cancel()
+            await asyncio.wait({capturing, cut, ticking})
+            self._mode = source.mode
+        if not ticking.cancelled() and (broken := ticking.exception()) is not None:
+            raise broken
         if not capturing.cancelled() and (error := capturing.exception()) is not None:
             raise error
         if self._detail:
@@ -268,6 +281,7 @@ class Recording:
             session_id=self._plan.session_id,
             closes=[*earlier, *([self._own] if self._own is not None else [])],
             cut_marks_us=self._cut_marks_us,
+            capture=self._mode,
         )
 
     # --- telling ---
@@ -316,6 +330,12 @@ class Recording:
                 "bytes": float(self._path.plaintext_bytes),
             }
         return stats
+
+
+async def _tick(tracks: CapturedTracks) -> None:
+    while True:
+        await asyncio.sleep(_TICK_S)
+        tracks.tick()
 
 
 def _stated(close: AttemptClose) -> dict[str, Any]:

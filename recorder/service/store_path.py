@@ -72,6 +72,20 @@ class StorePath:
                 continue
         raise StoreLostError("the chunk store takes no more")
 
+    def offer(self, chunk: Chunk) -> bool:
+        """Hand over a chunk if there is room; never waits. Called in the event loop.
+
+        Raises:
+            StoreLostError: nothing more can be stored.
+        """
+        if self._lost.is_set():
+            raise StoreLostError("the chunk store takes no more")
+        try:
+            self._waiting.put_nowait(chunk)
+        except queue.Full:
+            return False
+        return True
+
     def finish(self) -> None:
         """Store what waits and end the thread. Blocking; no `submit` may follow."""
         while not self._lost.is_set():
@@ -138,7 +152,7 @@ class StorePath:
 
     def _seal(self, chunk: Chunk) -> SealedChunk:
         match chunk:
-            case InitChunk(track=track, identity=identity, name=name, format=form):
+            case InitChunk(track=track, identity=identity, name=name, format=form, offset_us=offset_us):
                 prologue = TrackPrologue(
                     kind=form.kind,
                     codec=form.codec,
@@ -151,15 +165,16 @@ class StorePath:
                     channels=form.channels,
                 )
                 return self._writer.seal_init(
-                    track, prologue, form.init_part, time_base=form.time_base, offset_us=0
+                    track, prologue, form.init_part, time_base=form.time_base, offset_us=offset_us
                 )
-            case MediaChunk(track=track, fragment=fragment):
+            case MediaChunk(track=track, fragment=fragment, offset_us=offset_us):
                 return self._writer.seal(
                     track,
                     fragment.data,
                     first_pts=fragment.first_pts,
                     duration_pts=fragment.duration_pts,
                     has_keyframe=fragment.has_keyframe,
+                    offset_us=offset_us,
                 )
 
     def _insist(self, act: Callable[[], object]) -> None:

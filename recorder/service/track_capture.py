@@ -7,7 +7,7 @@ import queue
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, Protocol
 
 from recorder.core.chunking import Chunk, InitChunk, MediaChunk, TrackFormat
 from recorder.core.errors import CaptureError, StoreLostError
@@ -25,6 +25,20 @@ _SAMPLE_BYTES: Final = 4  # two channels of 16 bit
 _log = logging.getLogger("greenroom.recorder")
 
 
+class Capture(Protocol):
+    """What captures a stored track: this one, or one of encoded units without a thread."""
+
+    @property
+    def is_alive(self) -> bool:
+        """Whether it still has something to submit."""
+
+    def end(self) -> None:
+        """Take no more; what it has is still submitted. Never waits."""
+
+    def join(self) -> None:
+        """Wait until everything is submitted. Blocking; after `end`."""
+
+
 @dataclass(slots=True)
 class TrackCounts:
     """What happened to one track's media; written by its thread, read by anybody."""
@@ -33,19 +47,27 @@ class TrackCounts:
     dropped: int = 0  # that came while the queue was full
     samples: int = 0
     silence: int = 0  # samples filled in where none came
+    lost_packets: int = 0  # of an encoded track, that never came
     left_out: int = 0  # samples left out because the publisher's clock runs ahead
     failed: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CaptureSetup:
-    """What all tracks of an attempt share. ``epoch_us``: monotonic time of the attempt's beginning."""
+    """What all tracks of an attempt share.
+
+    Attributes:
+        epoch_us: monotonic time of the attempt's beginning.
+        submit: hands a chunk to the store, waiting for room; for threads.
+        offer: hands a chunk to the store if there is room; for the event loop.
+    """
 
     epoch_us: int
     keyframe_interval_s: float
     encoders: Encoders
     clock: Clock
     submit: Callable[[Chunk], None]
+    offer: Callable[[Chunk], bool]
 
 
 class TrackCapture:
@@ -62,7 +84,7 @@ class TrackCapture:
         *,
         setup: CaptureSetup,
         counts: TrackCounts,
-        after: TrackCapture | None = None,
+        after: Capture | None = None,
     ) -> None:
         """Make a capture.
 

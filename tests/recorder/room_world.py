@@ -34,6 +34,7 @@ class RoomWorld:
     server: SharedLiveKit
     orchestrator: FakeOrchestrator
     folder: Path
+    mode: str = "passthrough"
     recording_id: str = field(default_factory=lambda: str(uuid.uuid4()))
     processes: list[subprocess.Popen[bytes]] = field(default_factory=list)
 
@@ -66,14 +67,9 @@ class RoomWorld:
                 job_id=job.job_id, session_id=job.session_id, attempt=job.attempt + 1
             )
         await self.orchestrator.accepted(offered)
-        grants = api.VideoGrants(
-            room_join=True, room=offered.room_name, hidden=True, recorder=True, can_publish=False
-        )
-        token = api.AccessToken(self.server.api_key, self.server.api_secret).with_identity(offered.identity)
         await self.orchestrator.assign(
             offered,
-            token=token.with_grants(grants).with_kind("agent").to_jwt(),
-            recording=RecordingTask(recording_id=self.recording_id, mode="decoded"),
+            recording=RecordingTask(recording_id=self.recording_id, mode=self.mode),
         )
         await until(lambda: bool(self.reports(offered)), within_s=10)
         return offered
@@ -113,10 +109,20 @@ class RoomWorld:
 
 
 @contextlib.asynccontextmanager
-async def room_world(server: SharedLiveKit, folder: Path) -> AsyncIterator[RoomWorld]:
+async def room_world(
+    server: SharedLiveKit, folder: Path, *, mode: str = "passthrough"
+) -> AsyncIterator[RoomWorld]:
     """Make one; its processes are gone afterwards."""
-    async with FakeOrchestrator(livekit_url=server.url) as orchestrator:
-        world = RoomWorld(server, orchestrator, folder)
+
+    def mint(job: FakeJob, _number: int) -> str:
+        grants = api.VideoGrants(
+            room_join=True, room=job.room_name, hidden=True, recorder=True, can_publish=False
+        )
+        token = api.AccessToken(server.api_key, server.api_secret).with_identity(job.identity)
+        return token.with_grants(grants).with_kind("agent").to_jwt()
+
+    async with FakeOrchestrator(livekit_url=server.url, mint=mint) as orchestrator:
+        world = RoomWorld(server, orchestrator, folder, mode)
         try:
             yield world
         finally:

@@ -18,9 +18,11 @@ from tests.recorder.room_world import RoomWorld, room_world, until
 pytestmark = [pytest.mark.integration, pytest.mark.media]
 
 
-@pytest.fixture
-async def world(livekit_server: SharedLiveKit, tmp_path: Path) -> AsyncIterator[RoomWorld]:
-    async with room_world(livekit_server, tmp_path) as made:
+@pytest.fixture(params=["passthrough", "decoded"])
+async def world(
+    request: pytest.FixtureRequest, livekit_server: SharedLiveKit, tmp_path: Path
+) -> AsyncIterator[RoomWorld]:
+    async with room_world(livekit_server, tmp_path, mode=request.param) as made:
         yield made
 
 

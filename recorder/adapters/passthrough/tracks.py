@@ -1,0 +1,331 @@
+"""The tracks of a LiveKit room as they are sent: encoded, not decoded. A `TrackSource`.
+
+Source: recording.md §1 (What passthrough has to know).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import random
+from collections.abc import Awaitable, Callable
+from typing import Any, Final
+from urllib.parse import urlsplit
+
+from livekit.protocol import models
+
+from recorder.adapters.passthrough.answer import Offer
+from recorder.adapters.passthrough.signalling import SUBSCRIBER, Signalling, SignallingError, joined
+from recorder.adapters.passthrough.transport import MediaTransport, NoMediaPathError
+from recorder.core.errors import PassthroughUnfitError, RemovedFromRoomError
+from recorder.core.h264_units import H264Units
+from recorder.core.opus_units import OpusUnits
+from recorder.core.receiving import StreamReceiver
+from recorder.core.rtcp import keyframe_request, nack, read_sender_reports, receiver_report
+from recorder.core.units import AccessUnit, Depacketizer
+from recorder.core.vp8_units import Vp8Units
+from recorder.ports import Clock, FrameSink, SourceTrack, SourceTrackId
+from sdk.errors import JobEndedError, UnavailableError
+from sdk.ports import Grant
+from sdk.wire import ATTRIBUTE_SERVICE, RECORDER_SERVICE
+from vault.core.manifest import CaptureMode
+
+_TICK_S: Final = 0.1
+_REPORT_TICKS: Final = 10  # a receiver report each second
+_FIRST_BACKOFF_S, _LAST_BACKOFF_S = 0.25, 2.0
+_DEPACKETIZERS: Final[dict[str, Callable[[], Depacketizer]]] = {
+    "h264": H264Units,
+    "vp8": Vp8Units,
+    "opus": OpusUnits,
+}
+_TAKEN: Final = frozenset({"video/h264", "video/vp8", "audio/opus", "audio/red", ""})
+_CLOSED: Final = frozenset({models.DisconnectReason.ROOM_DELETED, models.DisconnectReason.ROOM_CLOSED})
+_REMOVED: Final = frozenset(
+    {models.DisconnectReason.DUPLICATE_IDENTITY, models.DisconnectReason.PARTICIPANT_REMOVED}
+)
+
+_log = logging.getLogger("greenroom.recorder")
+
+
+class PassthroughTracks:
+    """Joins a room by itself, and again when the connection is lost.
+
+    Args:
+        grant: gives the media server's URL and a fresh token for the room.
+        clock: for arrival times.
+        keyframe_interval_s: how often a keyframe is asked for where none comes by itself.
+    """
+
+    def __init__(
+        self, grant: Callable[[], Awaitable[Grant]], clock: Clock, *, keyframe_interval_s: float
+    ) -> None:
+        self._grant = grant
+        self._clock = clock
+        self._keyframe_us = int(keyframe_interval_s * 1_000_000)
+
+    @property
+    def mode(self) -> CaptureMode:
+        """Encoded media is taken as it is."""
+        return "passthrough"
+
+    async def capture(self, sink: FrameSink) -> None:
+        """Hand over all tracks until cancelled, or until the room is closed.
+
+        Raises:
+            PassthroughUnfitError: the room or the network needs the decoded way.
+            RemovedFromRoomError: the media server put us out.
+        """
+        pause_s = _FIRST_BACKOFF_S
+        while True:
+            visit = _Visit(sink, self._clock, self._keyframe_us)
+            try:
+                grant = await self._grant()
+                async with joined(grant.livekit_url, grant.access_token) as signalling:
+                    pause_s = _FIRST_BACKOFF_S
+                    if await visit.stay(signalling, is_loopback=_is_loopback(grant.livekit_url)):
+                        return
+            except UnavailableError as error:
+                _log.warning("no token for the recording connection: %s", error)
+            except JobEndedError:
+                return
+            except SignallingError as error:
+                _log.warning("recording connection: %s", error)
+            except NoMediaPathError as error:
+                if not visit.had_media:
+                    raise PassthroughUnfitError(str(error)) from error
+                _log.warning("recording connection: %s", error)
+            await asyncio.sleep(pause_s * random.uniform(0.8, 1.2))  # noqa: S311 - jitter
+            pause_s = min(pause_s * 2, _LAST_BACKOFF_S)
+
+
+class _Visit:
+    """One stay in the room: from a join to the loss of its connection."""
+
+    def __init__(self, sink: FrameSink, clock: Clock, keyframe_us: int) -> None:
+        self._sink = sink
+        self._clock = clock
+        self._keyframe_us = keyframe_us
+        self._own_ssrc = random.getrandbits(32)
+        self._transport = MediaTransport(
+            on_rtp=self._rtp, on_rtcp=self._rtcp, on_closed=lambda: self._lost.set()
+        )
+        self._lost = asyncio.Event()
+        self._published: dict[str, tuple[Any, Any]] = {}  # track sid -> (participant, track info)
+        self._codecs: dict[int, str] = {}  # payload type -> codec
+        self._tracks: dict[bytes, SourceTrackId] = {}  # ssrc as it stands in packets -> track
+        self._live: set[SourceTrackId] = set()
+        self._streams: dict[bytes, StreamReceiver] = {}
+        self._offers: asyncio.Queue[tuple[Offer, int]] = asyncio.Queue(64)
+        self._unfit = ""
+        self.had_media = False
+
+    async def stay(self, signalling: Signalling, *, is_loopback: bool) -> bool:
+        """Receive until something ends it; True when the room is closed for good."""
+        self._note(signalling.join.other_participants)
+        try:
+            await self._transport.gather(is_loopback=is_loopback)
+            tasks = [
+                asyncio.create_task(work)
+                for work in (
+                    self._listen(signalling),
+                    self._negotiate(signalling),
+                    self._tick(),
+                    signalling.ping_for_ever(),
+                    self._wait_for_loss(),
+                )
+            ]
+            try:
+                done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+            finally:
+                for task in tasks:
+                    task.cancel()
+                await asyncio.wait(tasks)
+            return any([task.result() is True for task in done])  # noqa: C419 - every task's error is raised
+        finally:
+            for track_id in list(self._live):
+                self._end(track_id)
+            await self._transport.close()
+
+    # --- signalling ---
+
+    async def _listen(self, signalling: Signalling) -> bool:
+        async for message in signalling.messages():
+            match message.WhichOneof("message"):
+                case "offer":
+                    self._offers.put_nowait((Offer(message.offer.sdp), message.offer.id))
+                case "trickle" if message.trickle.target == SUBSCRIBER:
+                    line = str(json.loads(message.trickle.candidateInit).get("candidate", ""))
+                    await self._transport.add_candidate(line)
+                case "update":
+                    self._note(message.update.participants)
+                case "leave":
+                    if message.leave.reason in _REMOVED:
+                        raise RemovedFromRoomError("the media server removed the recorder from the room")
+                    return message.leave.reason in _CLOSED
+                case _:
+                    pass
+            if self._unfit:
+                raise PassthroughUnfitError(self._unfit)
+        return False
+
+    async def _negotiate(self, signalling: Signalling) -> None:
+        connecting: asyncio.Task[None] | None = None
+        try:
+            while True:
+                offer, number = await self._offers.get()
+                for line in offer.candidates:
+                    await self._transport.add_candidate(line)
+                await signalling.answer(self._transport.answer(offer), number)
+                if connecting is None:
+                    connecting = asyncio.create_task(self._connect(offer))
+                self._codecs.update(offer.codecs())
+                fresh = self._compare(offer)
+                if fresh:
+                    await signalling.want_best(fresh)
+        finally:
+            if connecting is not None:
+                connecting.cancel()
+                await asyncio.wait({connecting})
+
+    async def _connect(self, offer: Offer) -> None:
+        try:
+            await self._transport.connect(offer)
+        except NoMediaPathError as error:
+            self._unfit = str(error)
+            self._lost.set()
+
+    async def _wait_for_loss(self) -> None:
+        await self._lost.wait()
+        if self._unfit:
+            raise NoMediaPathError(self._unfit)
+
+    def _note(self, participants: Any) -> None:
+        """Take note of who publishes what."""
+        for who in participants:
+            is_gone = who.state == models.ParticipantInfo.DISCONNECTED
+            is_recorder = who.attributes.get(ATTRIBUTE_SERVICE) == RECORDER_SERVICE
+            sids = {info.sid for info in who.tracks}
+            for sid, (owner, _) in list(self._published.items()):
+                if owner.sid == who.sid and (is_gone or sid not in sids):
+                    del self._published[sid]
+                    self._end(SourceTrackId(sid))
+            if is_gone or is_recorder:
+                continue
+            for info in who.tracks:
+                self._published[info.sid] = (who, info)
+                if info.encryption != models.Encryption.NONE:
+                    self._unfit = f"track {info.sid} is end-to-end encrypted"
+                elif info.mime_type.lower() not in _TAKEN:
+                    self._unfit = f"track {info.sid} comes as {info.mime_type}, which is not taken as it is"
+
+    def _compare(self, offer: Offer) -> list[str]:
+        """Begin and end tracks as an offer says; give the video tracks that are new."""
+        offered = {}
+        for one in offer.tracks():
+            if one.sid in self._published:
+                offered[SourceTrackId(one.sid)] = one
+        for track_id in self._live - offered.keys():
+            self._end(track_id)
+        fresh = []
+        for track_id, one in offered.items():
+            if track_id in self._live:
+                continue
+            who, info = self._published[track_id]
+            is_video = one.kind == "video"
+            for ssrc in one.ssrcs:
+                self._tracks[ssrc.to_bytes(4, "big")] = track_id
+            self._live.add(track_id)
+            self._sink.track_started(
+                SourceTrack(
+                    track_id=track_id,
+                    kind="video" if is_video else "audio",
+                    identity=who.identity,
+                    name=info.name or models.TrackSource.Name(info.source).lower(),
+                    is_encoded=True,
+                )
+            )
+            if is_video:
+                fresh.append(str(track_id))
+        return fresh
+
+    def _end(self, track_id: SourceTrackId) -> None:
+        for ssrc in [ssrc for ssrc, owner in self._tracks.items() if owner == track_id]:
+            del self._tracks[ssrc]
+            self._streams.pop(ssrc, None)
+        if track_id in self._live:
+            self._live.discard(track_id)
+            self._sink.track_ended(track_id)
+
+    # --- media ---
+
+    def _rtp(self, packet: bytes) -> None:
+        ssrc = packet[8:12]
+        stream = self._streams.get(ssrc)
+        now_us = self._clock.monotonic_us()
+        if stream is None:
+            stream = self._begin_stream(ssrc, packet[1] & 0x7F)
+            if stream is None:
+                return
+        units = stream.take(packet, now_us)
+        if units:
+            self._hand_over(self._tracks[ssrc], units)
+
+    def _begin_stream(self, ssrc: bytes, payload_type: int) -> StreamReceiver | None:
+        codec = self._codecs.get(payload_type)
+        if codec is None or ssrc not in self._tracks:
+            return None
+        self.had_media = True
+        stream = StreamReceiver(
+            int.from_bytes(ssrc, "big"), _DEPACKETIZERS[codec](), is_video=codec != "opus"
+        )
+        self._streams[ssrc] = stream
+        self._ask(stream, self._clock.monotonic_us())
+        return stream
+
+    def _rtcp(self, compound: bytes) -> None:
+        for report in read_sender_reports(compound):
+            ssrc = report.ssrc.to_bytes(4, "big")
+            stream = self._streams.get(ssrc)
+            if stream is not None:
+                stream.reported(report, self._clock.monotonic_us())
+                self._sink.sender_reported(
+                    self._tracks[ssrc], stream.follow_time(report.rtp_time), report.ntp_us
+                )
+
+    async def _tick(self) -> None:
+        """Ask for what is missing, and report, ten times and once a second."""
+        count = 0
+        while True:
+            await asyncio.sleep(_TICK_S)
+            count += 1
+            now_us = self._clock.monotonic_us()
+            for ssrc, stream in list(self._streams.items()):
+                units, lost = stream.give_up(now_us)
+                if lost:
+                    self._sink.lost(self._tracks[ssrc], lost)
+                if units:
+                    self._hand_over(self._tracks[ssrc], units)
+                self._ask(stream, now_us)
+            if count % _REPORT_TICKS == 0 and self._streams:
+                blocks = [stream.report_block(now_us) for stream in self._streams.values()]
+                self._transport.send_rtcp(receiver_report(self._own_ssrc, blocks))
+
+    def _ask(self, stream: StreamReceiver, now_us: int) -> None:
+        missing = stream.order.to_ask_for(now_us)
+        if missing:
+            self._transport.send_rtcp(self._compound(nack(self._own_ssrc, stream.ssrc, missing)))
+        if stream.wants_keyframe(now_us, self._keyframe_us):
+            self._transport.send_rtcp(self._compound(keyframe_request(self._own_ssrc, stream.ssrc)))
+
+    def _compound(self, feedback: bytes) -> bytes:
+        return receiver_report(self._own_ssrc, ()) + feedback  # RFC 4585 section 3.1
+
+    def _hand_over(self, track_id: SourceTrackId, units: tuple[AccessUnit, ...]) -> None:
+        for unit in units:
+            self._sink.unit(track_id, unit)
+
+
+def _is_loopback(url: str) -> bool:
+    host = urlsplit(url).hostname or ""
+    return host == "localhost" or host.startswith("127.") or host == "::1"
