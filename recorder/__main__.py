@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import sys
 
+import uvloop
+
 from recorder.adapters import log_output
 from recorder.core.errors import SettingsError
 from recorder.settings import load_settings
@@ -21,7 +23,7 @@ def main() -> int:
     try:
         settings = load_settings()
         log_output.configure(settings.log_level)
-        build(settings).run()
+        build(settings).run(loop_factory=uvloop.new_event_loop)
     except (SettingsError, WorkerRefusedError) as error:
         print(f"greenroom recorder: {error}", file=sys.stderr)
         return 2

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import signal
+from collections.abc import Callable
 from typing import Final, Protocol, Self, TypeVar
 
 from sdk.held_jobs import HeldJobs
@@ -105,14 +106,17 @@ class Worker:
 
     # --- running ---
 
-    def run(self) -> None:
+    def run(self, *, loop_factory: Callable[[], asyncio.AbstractEventLoop] | None = None) -> None:
         """Serve until SIGTERM or SIGINT, then drain and return; a second signal hands all over at once.
+
+        Args:
+            loop_factory: makes the event loop, such as `uvloop.new_event_loop`; None for asyncio's own.
 
         Raises:
             WorkerRefusedError: the orchestrator will not have this worker.
             OSError: push mode, the endpoint's port cannot be listened on.
         """
-        with asyncio.Runner() as runner:
+        with asyncio.Runner(loop_factory=loop_factory) as runner:
             runner.run(self._run())
 
     async def serve(self) -> None:

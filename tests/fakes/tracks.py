@@ -14,6 +14,7 @@ from greenroom.synthetic_sound import BLOCK_SAMPLES, make_block
 from recorder.core.chunking import TrackKind
 from recorder.ports import FrameSink, Picture, Sound, SourceTrack, SourceTrackId
 from tests.fakes.media_clock import FakeMediaClock
+from vault.core.manifest import CaptureMode
 
 CAMERA = SourceTrackId("TR_camera")
 MICROPHONE = SourceTrackId("TR_microphone")
@@ -49,6 +50,11 @@ class FakeTracks:
     played: Callable[[], None] = lambda: None
     first_second: int = 0
     counters: list[int] = field(default_factory=list)
+
+    @property
+    def mode(self) -> CaptureMode:
+        """Pictures and sound."""
+        return "decoded"
 
     async def capture(self, sink: FrameSink) -> None:
         """Play, then wait; ends both tracks when cancelled."""
@@ -96,6 +102,11 @@ class QuickTracks:
         self.seconds = seconds
         self.played = asyncio.Event()
         self.fail: Exception | None = None
+
+    @property
+    def mode(self) -> CaptureMode:
+        """Pictures and sound."""
+        return "decoded"
 
     async def capture(self, sink: FrameSink) -> None:
         """Play, then wait or fail; ends both tracks."""

@@ -15,6 +15,7 @@ from livekit import api, rtc
 
 from recorder.adapters.decoded_tracks import DecodedTracks
 from recorder.adapters.system_clock import SystemClock
+from recorder.core.units import AccessUnit
 from recorder.ports import Picture, Sound, SourceTrack, SourceTrackId
 from sdk.wire import ATTRIBUTE_SERVICE
 from tests.integration.servers import SharedLiveKit
@@ -42,6 +43,15 @@ class Sink:
     def sound(self, track_id: SourceTrackId, sound: Sound) -> None:
         assert track_id in self.live
         self.sounds.append((track_id, sound))
+
+    def unit(self, track_id: SourceTrackId, unit: AccessUnit) -> None:
+        raise AssertionError("decoded tracks give no units")
+
+    def sender_reported(self, track_id: SourceTrackId, rtp_time: int, ntp_us: int) -> None:
+        raise AssertionError("decoded tracks know no RTP times")
+
+    def lost(self, track_id: SourceTrackId, packets: int) -> None:
+        raise AssertionError("decoded tracks know no packets")
 
     def track_ended(self, track_id: SourceTrackId) -> None:
         self.live.discard(track_id)

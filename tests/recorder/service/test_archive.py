@@ -50,7 +50,7 @@ def test_what_earlier_attempts_left_becomes_a_complete_recording(archive: Archiv
     leave_behind(archive, 2)
     assert archive.verify(RECORDING) == "the recording has no manifest"
     closes = archive.close_earlier(RECORDING, before=9)
-    archive.complete(RECORDING, session_id="s", closes=closes, cut_marks_us=[])
+    archive.complete(RECORDING, session_id="s", closes=closes, cut_marks_us=[], capture="decoded")
     assert archive.is_complete(RECORDING)
     assert archive.verify(RECORDING) == ""
 
@@ -58,8 +58,8 @@ def test_what_earlier_attempts_left_becomes_a_complete_recording(archive: Archiv
 def test_a_manifest_that_is_there_is_left_as_it_is(archive: Archive) -> None:
     leave_behind(archive, 1)
     closes = archive.close_earlier(RECORDING, before=9)
-    archive.complete(RECORDING, session_id="s", closes=closes, cut_marks_us=[])
-    archive.complete(RECORDING, session_id="s", closes=closes, cut_marks_us=[WALL_US])
+    archive.complete(RECORDING, session_id="s", closes=closes, cut_marks_us=[], capture="decoded")
+    archive.complete(RECORDING, session_id="s", closes=closes, cut_marks_us=[WALL_US], capture="decoded")
     assert archive.verify(RECORDING) == ""
 
 

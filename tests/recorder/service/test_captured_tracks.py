@@ -15,12 +15,18 @@ from tests.fakes.media_clock import FakeMediaClock
 def make() -> tuple[CapturedTracks, list[Chunk], FakeMediaClock]:
     chunks: list[Chunk] = []
     clock = FakeMediaClock()
+
+    def offer(chunk: Chunk) -> bool:
+        chunks.append(chunk)
+        return True
+
     setup = CaptureSetup(
         epoch_us=clock.us,
         keyframe_interval_s=4.0,
         encoders=FakeEncoders(),
         clock=clock,
         submit=chunks.append,
+        offer=offer,
     )
     return CapturedTracks(setup), chunks, clock
 

@@ -41,6 +41,7 @@ class Bench:
             encoders=self.encoders,
             clock=self.clock,
             submit=self.submit or self.chunks.append,
+            offer=lambda _chunk: False,
         )
         track_id = CAMERA if self.kind == "video" else MICROPHONE
         return TrackCapture(3, make_track(track_id, self.kind), setup=setup, counts=self.counts, after=after)

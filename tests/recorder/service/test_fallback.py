@@ -1,0 +1,48 @@
+"""Going over from encoded to decoded capture."""
+
+from __future__ import annotations
+
+import pytest
+
+from recorder.core.errors import PassthroughUnfitError, RemovedFromRoomError
+from recorder.ports import FrameSink
+from recorder.service.fallback import FallingBack
+from vault.core.manifest import CaptureMode
+
+
+class Source:
+    """A source that ends at once, as it is told."""
+
+    def __init__(self, mode: CaptureMode, error: Exception | None = None) -> None:
+        self.mode: CaptureMode = mode
+        self.error = error
+        self.captures = 0
+
+    async def capture(self, sink: FrameSink) -> None:
+        self.captures += 1
+        if self.error is not None:
+            raise self.error
+
+
+async def test_the_first_source_is_enough_when_it_is_fit() -> None:
+    second = Source("decoded")
+    source = FallingBack(Source("passthrough"), second)
+    await source.capture(None)  # type: ignore[arg-type]
+    assert (source.mode, second.captures) == ("passthrough", 0)
+
+
+async def test_an_unfit_one_gives_way_and_the_mode_says_so(caplog: pytest.LogCaptureFixture) -> None:
+    second = Source("decoded")
+    source = FallingBack(
+        Source("passthrough", PassthroughUnfitError("track TR_1 comes as video/vp9")), second
+    )
+    assert source.mode == "passthrough"
+    await source.capture(None)  # type: ignore[arg-type]
+    assert (source.mode, second.captures) == ("decoded", 1)
+    assert "video/vp9" in caplog.text
+
+
+async def test_other_ends_pass() -> None:
+    source = FallingBack(Source("passthrough", RemovedFromRoomError("out")), Source("decoded"))
+    with pytest.raises(RemovedFromRoomError):
+        await source.capture(None)  # type: ignore[arg-type]
