@@ -108,6 +108,8 @@ class Orchestrator:
                 format=settings.recording.format,
                 keyframe_interval_s=settings.recording.keyframe_interval_s,
             ),
+            clock=parts.clock,
+            max_rest_s=waits.retry_interval,
         )
         self.commands = CommandRunner(
             sessions=self.sessions,
@@ -151,6 +153,7 @@ class Orchestrator:
             LiveNumbers(
                 sessions=live.all,
                 workers=lambda: Counter(worker.status for worker in self.registry.all()),
+                breakers=lambda: Counter(map(self.registry.breaker_state, self.registry.all())),
                 commands_running=lambda: self.commands.running,
                 jobs_queued=lambda: self.dispatch.queued,
                 events=lambda: self.sessions.events_committed,
@@ -260,6 +263,7 @@ async def real_parts(settings: Settings, on_commit: Callable[[int], None]) -> As
         caller = WorkerCallbacks(
             allow_private=settings.allow_private_endpoints,
             notify_timeout_s=settings.microservices.notify_timeout,
+            now=clock.now,
         )
         await caller.open()
         stack.push_async_callback(caller.close)

@@ -55,11 +55,12 @@ class _JobFrame(_Frame, frozen=True, kw_only=True):
 
 
 class ServiceOptions(_Shape, frozen=True, kw_only=True):
-    """How one service of a session is treated. ``priority`` orders the queue, higher first."""
+    """How one service is treated. ``priority``: the higher the earlier; ``capabilities`` must match."""
 
     required: bool = True
     policy: Policy | None = None
     priority: int = 0
+    capabilities: dict[str, str] = {}
 
 
 class CreateSession(_Shape, frozen=True, kw_only=True):
@@ -377,24 +378,19 @@ def decode_worker_frame(text: str | bytes) -> WorkerFrame | None:
         msgspec.ValidationError: a known frame with a wrong or missing field (the worker's fault).
         msgspec.DecodeError: not JSON (the worker's fault).
     """
-    try:
-        return cast(WorkerFrame, _worker_frames.decode(text))
-    except msgspec.ValidationError:
-        if _is_unknown(text, _WORKER_TAGS):
-            return None
-        raise
+    return cast(WorkerFrame | None, _known(text, _worker_frames, _WORKER_TAGS))
 
 
 def decode_orchestrator_frame(text: str | bytes) -> OrchestratorFrame | None:
     """Read what the orchestrator sent; the mirror of `decode_worker_frame`."""
+    return cast(OrchestratorFrame | None, _known(text, _orchestrator_frames, _ORCHESTRATOR_TAGS))
+
+
+def _known(text: str | bytes, decoder: msgspec.json.Decoder[Any], tags: frozenset[str]) -> object:
     try:
-        return cast(OrchestratorFrame, _orchestrator_frames.decode(text))
+        return decoder.decode(text)
     except msgspec.ValidationError:
-        if _is_unknown(text, _ORCHESTRATOR_TAGS):
+        value = msgspec.json.decode(text)
+        if isinstance(value, dict) and isinstance(value.get("t"), str) and value["t"] not in tags:
             return None
         raise
-
-
-def _is_unknown(text: str | bytes, tags: frozenset[str]) -> bool:
-    value = msgspec.json.decode(text)
-    return isinstance(value, dict) and isinstance(value.get("t"), str) and value["t"] not in tags

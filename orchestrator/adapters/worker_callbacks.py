@@ -6,6 +6,9 @@ redirects: the address that was registered is the one that is called, and it is 
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
 from typing import Final
 
 import aiohttp
@@ -21,6 +24,7 @@ from sdk.wire import JoinRoom, LeaveRoom
 log = structlog.get_logger(__name__)
 
 _PROBE_S: Final = 2.0
+_MOST_RETRY_AFTER_S: Final = 3600.0
 _LEFT: Final = (404, 405)  # the reference's SDK has the hook, but no route
 _JSON: Final = {"Content-Type": "application/json"}
 _MOST_LOGGED: Final = 1000  # refused endpoints that are remembered, so that each is logged once
@@ -34,11 +38,13 @@ class WorkerCallbacks:
         *,
         allow_private: bool,
         notify_timeout_s: float,
+        now: Callable[[], datetime],
         probe_timeout_s: float = _PROBE_S,
         resolver: AbstractResolver | None = None,
     ) -> None:
         self._allow_private = allow_private
         self._notify_timeout_s = notify_timeout_s
+        self._now = now
         self._probe_timeout_s = probe_timeout_s
         self._resolver = resolver
         self._http: aiohttp.ClientSession | None = None
@@ -93,7 +99,7 @@ class WorkerCallbacks:
                 return CallOutcome(
                     answer="no",
                     detail=f"the worker answered {path} with status {response.status}",
-                    retry_after_s=_retry_after(response.headers.get("Retry-After")),
+                    retry_after_s=_retry_after(response.headers.get("Retry-After"), self._now()),
                 )
         except aiohttp.ConnectionTimeoutError:
             return CallOutcome(answer="no", detail="nobody answered at the worker's endpoint in time")
@@ -136,8 +142,15 @@ def _url(endpoint: str, path: str) -> str:
     return endpoint.rstrip("/") + path
 
 
-def _retry_after(value: str | None) -> float | None:
-    """Read the seconds form of the header; the date form and nonsense are taken as absent."""
-    if value is None or not (value.isascii() and value.isdigit()):
+def _retry_after(value: str | None, now: datetime) -> float | None:
+    """Read the header, as seconds or as a date; nonsense is taken as absent, an hour is the most."""
+    if value is None:
         return None
-    return min(float(value), 3600.0)
+    if value.isascii() and value.isdigit():
+        return min(float(value), _MOST_RETRY_AFTER_S)
+    try:
+        date = parsedate_to_datetime(value)
+    except (ValueError, OverflowError):
+        return None
+    seconds = ((date if date.tzinfo else date.replace(tzinfo=UTC)) - now).total_seconds()
+    return min(max(0.0, seconds), _MOST_RETRY_AFTER_S)

@@ -5,6 +5,7 @@ OrchestratorError
 ├── WorkerNotFoundError       404: no such registration; register again
 ├── IllegalTransitionError    409 from HTTP; a late hint is logged and dropped
 ├── BarredError               403: was removed from the session and is kept out
+├── WorkerIdTakenError        422: another service has this worker id; choose another
 ├── RoomNameTakenError        409: choose another room name, or none
 ├── KeyReusedError            422: this Idempotency-Key came with another request; take a new one
 ├── KeyOutlivedError          409: what this Idempotency-Key began is over; take a new one
@@ -59,6 +60,13 @@ class RoomNameTakenError(OrchestratorError):
     def __init__(self, room_name: str) -> None:
         super().__init__(f"room_name {room_name!r} is in use; choose another one or leave it out")
         self.room_name = room_name
+
+
+class WorkerIdTakenError(OrchestratorError):
+    """A worker of another service is registered under this worker id."""
+
+    def __init__(self, worker_id: str, service_id: str) -> None:
+        super().__init__(f"worker_id {worker_id!r} is registered for service {service_id!r}; choose another")
 
 
 class KeyReusedError(OrchestratorError):

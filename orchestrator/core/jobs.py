@@ -6,7 +6,7 @@ Source: architecture §5.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum
 from typing import Final
 
@@ -85,6 +85,7 @@ class Job:
         required: holds Ready back and counts as missing while absent.
         strict: its absence ends the session after the service timeout.
         priority: order in the queue, higher first.
+        capabilities: what a worker must offer to get it, each value exactly.
         worker_id: who was asked or holds it; None while pending, and always for ``agent:NAME``.
         manual_ready: presence is not enough, the worker says itself that it is ready.
         said_ready: it did.
@@ -93,6 +94,7 @@ class Job:
         detail: the last reason, one sentence, ours.
         agent: for ``agent:NAME``: under which identity the agent of this attempt was last seen.
         former_agents: those of the last few attempts before it: they are out for good.
+        has_joined: this attempt was in the room once; what happens to it later is not its worker's refusal.
     """
 
     job_id: JobId
@@ -102,6 +104,7 @@ class Job:
     required: bool = True
     strict: bool = False
     priority: int = 0
+    capabilities: dict[str, str] = field(default_factory=dict)
     worker_id: WorkerId | None = None
     manual_ready: bool = False
     said_ready: bool = False
@@ -110,6 +113,7 @@ class Job:
     detail: str = ""
     agent: Identity | None = None
     former_agents: tuple[Identity, ...] = ()
+    has_joined: bool = False
 
     @property
     def identity(self) -> Identity:

@@ -113,7 +113,7 @@ def _worker_joined(draft: Draft, job: Job, participant: Participant) -> None:
         draft.put_job(job)
     if job.state is JobState.JOINED:
         return
-    job = draft.move_job(job, JobCause.PRESENT, refusals=0, refused_by=())
+    job = draft.move_job(job, JobCause.PRESENT, refusals=0, refused_by=(), has_joined=True)
     draft.disarm(armed_for("joining", job), armed_for("offer", job))
     if participant.role != "recorder":  # it is hidden: what nobody sees is not announced
         draft.events.append(MicroserviceJoined(session_id=session.id, service_id=job.service_id))

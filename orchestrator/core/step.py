@@ -44,12 +44,13 @@ from orchestrator.core.triggers import (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Wanted:
-    """One service that a new session asks for."""
+    """One service that a new session asks for; its worker must offer all ``capabilities``."""
 
     service_id: ServiceId
     required: bool = True
     strict: bool = False
     priority: int = 0
+    capabilities: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -95,6 +96,7 @@ def open_session(opening: Opening, now: datetime) -> Decision:
                 required=wanted.required,
                 strict=wanted.strict,
                 priority=wanted.priority,
+                capabilities=wanted.capabilities,
             )
             for number, wanted in enumerate(services, start=1)
         ),

@@ -64,6 +64,7 @@ def offered(draft: Draft, trigger: JobOffered) -> None:
         worker_id=trigger.worker_id,
         said_ready=False,
         manual_ready=False,
+        has_joined=False,
         detail="",
     )
     limits = draft.session.limits

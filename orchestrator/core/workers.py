@@ -5,7 +5,7 @@ Source: architecture §5.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Literal
@@ -24,6 +24,8 @@ class Registration:
         endpoint: where a push worker is called; None for a pull worker.
         capacity: how many jobs at once; None means no limit.
         seen_at: when it was last heard, to the accuracy of the registration timeout.
+        drain_by: it takes nothing new, and what it still holds then is handed over; None: it was not asked
+            to drain.
     """
 
     worker_id: WorkerId
@@ -35,38 +37,49 @@ class Registration:
     in_default: bool = True
     registered_at: datetime
     seen_at: datetime
+    drain_by: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Candidate:
-    """A worker as the choice sees it: alive, not draining, its breaker not open."""
+    """A worker as the choice sees it: alive, not draining, its breaker not open.
+
+    ``offers`` is what it registered of itself: its capabilities, and its metadata where they say nothing.
+    """
 
     worker_id: WorkerId
     capacity: int | None
     jobs: int
     load: float = 0.0
+    offers: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def has_room(self) -> bool:
         """Whether it can take one more job."""
         return self.capacity is None or self.jobs < self.capacity
 
+    def has_all(self, asked: Mapping[str, str]) -> bool:
+        """Whether it offers everything that is asked for, each value exactly."""
+        return all(self.offers.get(name) == value for name, value in asked.items())
+
 
 def choose(
     candidates: Iterable[Candidate],
     *,
     refused_by: tuple[WorkerId, ...] = (),
+    asked: Mapping[str, str] | None = None,
 ) -> Candidate | None:
-    """Choose who is asked: who has not refused, then the least loaded with room.
+    """Choose who is asked: of those who match, who has not refused, then the least loaded with room.
 
     Args:
         candidates: workers of the service.
         refused_by: workers that said no to this job: asked only when nobody else has room.
+        asked: capabilities that the worker must have.
 
     Returns:
         The candidate, or None when nobody can take the job now.
     """
-    fitting = [candidate for candidate in candidates if candidate.has_room]
+    fitting = [one for one in candidates if one.has_room and one.has_all(asked or {})]
     return min(
         fitting,
         key=lambda c: (

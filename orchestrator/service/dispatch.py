@@ -22,18 +22,22 @@ from orchestrator.core.errors import (
     StaleAttemptError,
 )
 from orchestrator.core.grants import recorder_grant, worker_grant
-from orchestrator.core.ids import JobId, ServiceId, SessionId, WorkerId
+from orchestrator.core.ids import JobId, ServiceId, SessionId, WorkerId, is_agent
 from orchestrator.core.jobs import HELD, Job, JobState
 from orchestrator.core.recording import RECORDER
 from orchestrator.core.session import Session
 from orchestrator.core.triggers import JobAccepted, JobLost, JobOffered, JobRefused, Trigger
-from orchestrator.core.work import is_offerable, needs_room
+from orchestrator.core.waiting import Waiting, agent_pause, no_room, why_waiting
+from orchestrator.core.work import is_offerable
 from orchestrator.core.workers import choose
-from orchestrator.ports import Token, TokenMint, WorkerCaller
+from orchestrator.ports import Clock, Token, TokenMint, WorkerCaller
+from orchestrator.service.breakers import Breakers
 from orchestrator.service.deadlines import Looker
+from orchestrator.service.job_index import JobIndex
 from orchestrator.service.registry import Registry, Worker
 from orchestrator.service.sessions import Sessions
-from sdk.wire import Assign, Control, JoinRoom, Leave, LeaveRoom, Offer, RecordingTask, Stale
+from orchestrator.service.worker_frames import assign_frame, offer_frame
+from sdk.wire import Control, JoinRoom, Leave, LeaveRoom, RecordingTask, Stale
 
 log = structlog.get_logger(__name__)
 
@@ -53,6 +57,8 @@ class Dispatch:
         caller: WorkerCaller,
         looker: Looker,
         recording: RecordingTask,
+        clock: Clock,
+        max_rest_s: float,
     ) -> None:
         self._sessions = sessions
         self._registry = registry
@@ -60,6 +66,8 @@ class Dispatch:
         self._caller = caller
         self._looker = looker
         self._recording = recording  # what the settings say of every recording; its id is a session's own
+        self._index = JobIndex()
+        self._breakers = Breakers(registry=registry, clock=clock, max_rest_s=max_rest_s, wake=self.wake)
         self._offering: set[JobId] = set()
         self._tasks: set[asyncio.Task[None]] = set()
         self._is_closed = False
@@ -71,6 +79,8 @@ class Dispatch:
     def observe(self, before: Session | None, after: Session) -> None:
         """Take notice of a commit: count jobs, offer what is pending, use what became free."""
         freed = self._registry.count(before, after)
+        self._index.update(after)
+        self._breakers.observe(before, after)
         for job in after.jobs:
             if job.state is JobState.OFFERED and _attempt(before, job) != job.attempt:
                 self.start(self._send_offer(after, job))
@@ -81,23 +91,24 @@ class Dispatch:
         """Offer the pending jobs of a service: the important first, then the old."""
         if self._is_closed:
             return
-        waiting = [
-            (-job.priority, order, session, job)
-            for order, session in enumerate(self._sessions.live.all())
-            for job in session.jobs
-            if job.service_id == service_id and is_offerable(session, job)
-        ]
-        for _, _, session, job in sorted(waiting, key=lambda item: item[:2]):
-            worker = self._choose(session, job) if job.job_id not in self._offering else None
+        asked = set(self._index.asked(service_id))
+        for capabilities, session_id, job_id in self._index.in_order(service_id, asked):
+            session = self._sessions.live.get(session_id)
+            job = session.job(job_id) if session is not None else None
+            if session is None or job is None or job_id in self._offering:
+                continue
+            worker = self._choose(session, job)
             if worker is not None:
-                self._offering.add(job.job_id)
-                worker.jobs[job.job_id] = JobState.OFFERED  # kept, so that the next choice counts it
-                self.start(self._offer_now(session.id, job.job_id, worker))
+                self._offering.add(job_id)
+                self._reserve(worker, job)
+                self.start(self._offer_now(session_id, job_id, worker))
+            elif choose(self._registry.candidates(service_id), asked=job.capabilities) is None:
+                asked.discard(capabilities)  # nobody takes such a job now: those behind it need no look
 
     @property
     def queued(self) -> int:
         """How many jobs wait for somebody."""
-        return sum(is_offerable(s, job) for s in self._sessions.live.all() for job in s.jobs)
+        return self._index.waiting
 
     @property
     def busy(self) -> int:
@@ -119,10 +130,10 @@ class Dispatch:
         if self._is_closed:
             return ()
         planned = []
-        for job in session.jobs:
+        for job in sorted(session.jobs, key=lambda job: -job.priority):
             worker = self._choose(session, job) if is_offerable(session, job) else None
             if worker is not None:
-                worker.jobs[job.job_id] = JobState.OFFERED  # kept, so that the next choice counts it
+                self._reserve(worker, job)
                 planned.append(
                     JobOffered(
                         job_id=job.job_id,
@@ -137,10 +148,21 @@ class Dispatch:
         for offer in planned:
             worker = self._registry.find(offer.worker_id)
             if worker is not None:
-                worker.jobs.pop(offer.job_id, None)
+                self._free(worker, offer.job_id)
+
+    def _reserve(self, worker: Worker, job: Job) -> None:
+        """Keep the place, so that the next choice counts it."""
+        worker.jobs[job.job_id] = JobState.OFFERED
+        self._breakers.asked(worker.registration.worker_id, job.job_id)
+
+    def _free(self, worker: Worker, job_id: JobId) -> None:
+        worker.jobs.pop(job_id, None)
+        self._breakers.not_asked(worker.registration.worker_id, job_id)
 
     def _choose(self, session: Session, job: Job) -> Worker | None:
-        candidate = choose(self._registry.candidates(job.service_id), refused_by=job.refused_by)
+        candidate = choose(
+            self._registry.candidates(job.service_id), refused_by=job.refused_by, asked=job.capabilities
+        )
         if candidate is None:
             return None
         is_resting = armed_for("retry", job) in session.deadlines
@@ -152,16 +174,19 @@ class Dispatch:
         """Offer a job that waited, in a commit of its own."""
         worker_id = worker.registration.worker_id
         offer = JobOffered(job_id=job_id, worker_id=worker_id, is_push=worker.is_push)
+        is_free = False
         try:
             await self._sessions.apply(session_id, offer)
         except (IllegalTransitionError, StaleAttemptError, SessionNotFoundError):
-            pass  # it was offered, or ended, in the meantime
+            is_free = True  # it was offered, or ended, in the meantime: another may have the place
         finally:
             self._offering.discard(job_id)
             session = self._sessions.live.get(session_id)
             job = session.job(job_id) if session is not None else None
             if job is None or job.worker_id != worker_id:
-                worker.jobs.pop(job_id, None)
+                self._free(worker, job_id)
+        if is_free:
+            self.wake(worker.registration.service_id)
 
     async def _send_offer(self, session: Session, job: Job) -> None:
         """Ask the worker; the attempt is committed."""
@@ -171,17 +196,7 @@ class Dispatch:
         if worker.is_push:
             await self._call(session, job, worker)
         elif worker.line is not None:
-            worker.line.send(
-                Offer(
-                    job_id=job.job_id,
-                    attempt=job.attempt,
-                    session_id=session.id,
-                    service_id=job.service_id,
-                    room_name=session.room_name,
-                    metadata=session.metadata,
-                    deadline=session.limits.offer_s,
-                )
-            )
+            worker.line.send(offer_frame(session, job))
 
     async def _call(self, session: Session, job: Job, worker: Worker) -> None:
         endpoint = worker.registration.endpoint
@@ -205,6 +220,8 @@ class Dispatch:
             # LiveKit's webhook usually says first that it has joined.
             asyncio.get_running_loop().call_later(_LOOK_S, self._look_unless_joined, session.id, job.job_id)
         elif outcome.answer == "no":
+            if outcome.retry_after_s is not None:
+                self._breakers.told_to_wait(worker.registration.worker_id, outcome.retry_after_s)
             await self.tell(
                 session.id,
                 JobRefused(
@@ -226,19 +243,9 @@ class Dispatch:
 
     def assign(self, session: Session, job: Job, worker: Worker) -> None:
         """Give a pull worker what it needs to join (or to complete a recording)."""
-        if worker.line is None:
-            return
-        token = self.token_for(session, job)
-        frame = Assign(
-            job_id=job.job_id,
-            attempt=job.attempt,
-            access_token=token.jwt,
-            livekit_url=session.livekit_url,
-            expires_at=token.expires_at.isoformat().replace("+00:00", "Z"),
-        )
-        if job.service_id == RECORDER and session.recording is not None:
-            frame = _with_recording(frame, self._recording, session, job)
-        worker.line.send(frame)
+        if worker.line is not None:
+            token = self.token_for(session, job)
+            worker.line.send(assign_frame(session, job, token, self._recording))
 
     def token_for(self, session: Session, job: Job) -> Token:
         """Mint the room token of a job's attempt; never stored."""
@@ -283,11 +290,39 @@ class Dispatch:
 
     async def lose_jobs(self, worker_id: WorkerId, reason: str, keep: frozenset[JobId] = frozenset()) -> None:
         """Offer every job of a worker to others, except those of ``keep``."""
-        for session in self._sessions.live.all():
-            for job in session.jobs_of(worker_id):
-                if job.job_id not in keep:
-                    lost = JobLost(job_id=job.job_id, attempt=job.attempt, detail=reason)
-                    await self.tell(session.id, lost)
+        for session_id, job_id in self._index.held_by(worker_id):
+            held = self.holder(worker_id, job_id)
+            if held is not None and job_id not in keep:
+                lost = JobLost(job_id=job_id, attempt=held.attempt, detail=reason)
+                await self.tell(session_id, lost)
+
+    def holder(self, worker_id: WorkerId, job_id: JobId) -> Job | None:
+        """Give a job if this worker was offered it or holds it, else None."""
+        session = self._sessions.live.of_job(job_id)
+        job = session.job(job_id) if session is not None else None
+        return job if job is not None and job.worker_id == worker_id and job.state in HELD else None
+
+    async def lose_jobs_of_strangers(self) -> None:
+        """Offer the jobs of workers that nobody knows any more to others."""
+        for worker_id in self._index.holders():
+            if self._registry.find(worker_id) is None:
+                await self.lose_jobs(worker_id, "the worker is unknown")
+
+    def why_waiting(self, session: Session, job: Job) -> Waiting | None:
+        """Say why nobody does a job; None when somebody does, or nobody needs to."""
+        if job.state is not JobState.PENDING or not session.is_open:
+            return None
+        if not is_offerable(session, job):
+            return no_room() if session.is_live else None
+        if is_agent(job.service_id):
+            return agent_pause()
+        is_resting = armed_for("retry", job) in session.deadlines
+        return why_waiting(
+            job.service_id,
+            self._registry.standings(job.service_id),
+            asked=job.capabilities,
+            refused_by=job.refused_by if is_resting else (),
+        )
 
     def holds(self, worker_id: WorkerId, job_id: str, attempt: int) -> tuple[Session, Job] | None:
         """Give session and job if this worker holds this attempt, else None."""
@@ -320,26 +355,6 @@ class Dispatch:
 def _attempt(session: Session | None, job: Job) -> int:
     before = session.job(job.job_id) if session is not None else None
     return before.attempt if before is not None else 0
-
-
-def _with_recording(frame: Assign, settings: RecordingTask, session: Session, job: Job) -> Assign:
-    assert session.recording is not None
-    task = RecordingTask(
-        recording_id=session.recording.recording_id,
-        task="capture" if needs_room(session, job) else "complete",
-        mode=settings.mode,
-        quality=settings.quality,
-        format=settings.format,
-        keyframe_interval_s=settings.keyframe_interval_s,
-    )
-    return Assign(
-        job_id=frame.job_id,
-        attempt=frame.attempt,
-        access_token=frame.access_token,
-        livekit_url=frame.livekit_url,
-        expires_at=frame.expires_at,
-        recording=task,
-    )
 
 
 async def _quietly(work: Coroutine[Any, Any, object]) -> None:

@@ -20,6 +20,7 @@ class ServiceOptions:
     required: bool = True
     policy: Literal["degrade", "strict"] | None = None
     priority: int = 0
+    capabilities: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -125,6 +126,7 @@ def _wanted(request: NewSession, named: tuple[str, ...]) -> tuple[Wanted, ...]:
                 required=options.required,
                 strict=(options.policy or request.policy) == "strict",
                 priority=options.priority,
+                capabilities=options.capabilities,
             )
         )
     return tuple(wanted)

@@ -87,6 +87,7 @@ class PullWorkers:
         """Register a worker that said hello; settle which of its jobs stay with it.
 
         Raises:
+            WorkerIdTakenError: a worker of another service has this worker id.
             StoreError: the registration is not durable; the connection ends and the worker tries again.
         """
         now = self._sessions.now()
@@ -131,6 +132,9 @@ class PullWorkers:
         Raises:
             StoreError: nothing was acknowledged; the worker says it again after it reconnected.
         """
+        if not self._registry.is_current(worker):
+            line.close("this worker connected again")
+            return  # the newest connection speaks for it
         if self._registry.heard(worker):
             self._dispatch.wake(worker.registration.service_id)
         match frame:
@@ -189,11 +193,7 @@ class PullWorkers:
             if not worker.is_push and worker.line is None:
                 reason = "the worker did not come back after the orchestrator's start"
                 await self._dispatch.lose_jobs(worker.registration.worker_id, reason)
-        for session in self._sessions.live.all():
-            for job in session.jobs:  # held by somebody whose registration is gone
-                if job.worker_id is not None and self._registry.find(job.worker_id) is None:
-                    lost = JobLost(job_id=job.job_id, attempt=job.attempt, detail="the worker is unknown")
-                    await self._dispatch.tell(session.id, lost)
+        await self._dispatch.lose_jobs_of_strangers()
 
     def _bring_up_to_date(self, worker: Worker, held: HeldJob) -> None:
         """Say again what the worker may have missed while it was away."""

@@ -14,12 +14,14 @@ from typing import Final, Protocol
 
 import structlog
 
-from orchestrator.core.errors import WorkerNotFoundError
+from orchestrator.core.breaker import Breaker, BreakerState, registered_anew
+from orchestrator.core.errors import WorkerIdTakenError, WorkerNotFoundError
 from orchestrator.core.events import MicroserviceRegistered, MicroserviceUnavailable
 from orchestrator.core.ids import JobId, ServiceId, WorkerId
 from orchestrator.core.jobs import HELD, JobState
 from orchestrator.core.request_keys import RequestKey
 from orchestrator.core.session import Session
+from orchestrator.core.waiting import Standing
 from orchestrator.core.workers import Candidate, Registration, ServiceStatus
 from orchestrator.ports import Clock, SessionStore
 from sdk.wire import OrchestratorFrame
@@ -42,7 +44,10 @@ class Line(Protocol):
 
 @dataclass(slots=True, kw_only=True)
 class Worker:
-    """A worker as this instance knows it; mutable, owned by the registry."""
+    """A worker as this instance knows it; mutable, owned by the registry.
+
+    ``is_draining`` is what it says itself; `drains` counts the operator's word too.
+    """
 
     registration: Registration
     line: Line | None = None
@@ -52,6 +57,7 @@ class Worker:
     is_dead: bool = False
     is_draining: bool = False
     load: float = 0.0
+    breaker: Breaker = field(default_factory=Breaker)
     jobs: dict[JobId, JobState] = field(default_factory=dict)
 
     @property
@@ -61,13 +67,23 @@ class Worker:
 
     @property
     def is_up(self) -> bool:
-        """Whether it can be asked."""
-        return not self.is_dead and not self.is_draining and (self.is_push or self.line is not None)
+        """Whether it can be asked, its breaker aside."""
+        return not self.is_away and not self.drains
+
+    @property
+    def is_away(self) -> bool:
+        """Whether it was not heard, or has no connection."""
+        return self.is_dead or (not self.is_push and self.line is None)
+
+    @property
+    def drains(self) -> bool:
+        """Whether it takes nothing new."""
+        return self.is_draining or self.registration.drain_by is not None
 
     @property
     def status(self) -> ServiceStatus:
         """The reference's word for how it stands."""
-        if self.is_dead or (not self.is_push and self.line is None):
+        if self.is_away:
             return "Disconnected"
         if JobState.JOINED in self.jobs.values():
             return "Ready"
@@ -92,30 +108,54 @@ class Registry:
             self._workers[registration.worker_id] = worker
 
     async def register(
-        self, registration: Registration, line: Line | None = None, *, key: RequestKey | None = None
+        self,
+        registration: Registration,
+        line: Line | None = None,
+        *,
+        is_again: bool = False,
+        key: RequestKey | None = None,
     ) -> Worker:
         """Insert or replace a registration, and bind a key to it; durable when this returns.
 
+        Args:
+            registration: what the worker says of itself.
+            line: its connection, for a pull worker. The newest counts, an older one is closed.
+            is_again: the same process as before connects again: an operator's drain holds, its breaker too.
+            key: of the request that registers it.
+
         Raises:
+            WorkerIdTakenError: the worker id belongs to another service.
             KeyTakenError: the key is bound already.
         """
-        old = self._workers.get(registration.worker_id)
+        old = self._holder(registration)
         if old is not None:
-            registration = replace(registration, registered_at=old.registration.registered_at)
+            registration = replace(
+                registration,
+                registered_at=old.registration.registered_at,
+                drain_by=old.registration.drain_by if is_again else None,
+            )
         is_news = old is None or old.status == "Disconnected" or _differs(old.registration, registration)
         if is_news or key is not None:
             event = MicroserviceRegistered(
                 service_id=registration.service_id, worker_id=registration.worker_id
             )
             await self._store.save_worker(registration, (event,) if is_news else (), key=key)
-            old = self._workers.get(registration.worker_id)  # another connection may have been faster
+            old = self._holder(registration)  # another connection may have been faster
         worker = Worker(registration=registration, line=line, heard_at=self._clock.monotonic())
         if old is not None:
             worker.jobs = old.jobs
+            worker.breaker = old.breaker if is_again else registered_anew(old.breaker, worker.heard_at)
             if old.line is not None and old.line is not line:
                 old.line.close("this worker connected again")
         self._workers[registration.worker_id] = worker
         return worker
+
+    def _holder(self, registration: Registration) -> Worker | None:
+        """Give who has the worker id now; a worker of another service may not take it over."""
+        old = self._workers.get(registration.worker_id)
+        if old is not None and old.registration.service_id != registration.service_id:
+            raise WorkerIdTakenError(registration.worker_id, old.registration.service_id)
+        return old
 
     async def unregister(self, worker_id: WorkerId) -> Worker:
         """Forget a registration.
@@ -165,18 +205,35 @@ class Registry:
         }
         return tuple(sorted(names))
 
-    def candidates(self, service_id: str) -> Iterable[Candidate]:
-        """Give the workers of a service that can be asked now."""
-        return (
-            Candidate(
-                worker_id=worker.registration.worker_id,
-                capacity=worker.registration.capacity,
-                jobs=len(worker.jobs),
-                load=worker.load,
+    def standings(self, service_id: str) -> list[Standing]:
+        """Give how each worker of a service stands, whether or not it can be asked."""
+        now_s = self._clock.monotonic()
+        return [
+            Standing(
+                candidate=_candidate(worker),
+                is_away=worker.is_away,
+                is_draining=worker.drains,
+                rests_s=worker.breaker.rests_s(now_s),
             )
             for worker in self.of_service(service_id)
-            if worker.is_up
+        ]
+
+    def candidates(self, service_id: str) -> Iterable[Candidate]:
+        """Give the workers of a service that can be asked now."""
+        now_s = self._clock.monotonic()
+        return (
+            _candidate(worker)
+            for worker in self.of_service(service_id)
+            if worker.is_up and worker.breaker.rests_s(now_s) is None
         )
+
+    def breaker_state(self, worker: Worker) -> BreakerState:
+        """Give how a worker's breaker stands now."""
+        return worker.breaker.state(self._clock.monotonic())
+
+    def is_current(self, worker: Worker) -> bool:
+        """Whether this is the worker's registration now, and not one that a newer connection replaced."""
+        return self._workers.get(worker.registration.worker_id) is worker
 
     def count(self, before: Session | None, after: Session) -> list[ServiceId]:
         """Keep the number of jobs per worker right; give the services that have more room than before."""
@@ -204,7 +261,7 @@ class Registry:
 
     async def unavailable(self, worker: Worker, reason: str) -> None:
         """Say that a worker is gone for now; one that registered again or was forgotten is not."""
-        if self._workers.get(worker.registration.worker_id) is not worker:
+        if not self.is_current(worker):
             return
         registration = replace(worker.registration, seen_at=self._store.now())
         event = MicroserviceUnavailable(
@@ -219,6 +276,17 @@ class Registry:
         for worker in self.all():
             if worker.status == "Disconnected" and now - worker.heard_at > FORGOTTEN_AFTER.total_seconds():
                 await self.unregister(worker.registration.worker_id)
+
+
+def _candidate(worker: Worker) -> Candidate:
+    registration = worker.registration
+    return Candidate(
+        worker_id=registration.worker_id,
+        capacity=registration.capacity,
+        jobs=len(worker.jobs),
+        load=worker.load,
+        offers={**registration.metadata, **registration.capabilities},
+    )
 
 
 def _differs(old: Registration, new: Registration) -> bool:

@@ -37,6 +37,7 @@ from orchestrator.core.errors import (
     StoreError,
     VersionConflictError,
     WebhookRefusedError,
+    WorkerIdTakenError,
     WorkerNotFoundError,
 )
 from sdk.wire import ErrorBody
@@ -182,6 +183,9 @@ def _service_problem(error: OrchestratorError) -> Problem | None:
             return _problem(404, "MicroserviceNotFound", str(error))
         case BarredError():
             return _problem(403, "Forbidden", str(error))
+        case WorkerIdTakenError():
+            fields = [{"field": "worker_id", "message": str(error)}]
+            return _problem(422, "InvalidRequest", f"Invalid request: {error}", {"fields": fields})
         case RoomNameTakenError():
             return _problem(409, "RoomNameTaken", str(error), {"room_name": error.room_name})
         case IllegalTransitionError():

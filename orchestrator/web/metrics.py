@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections import Counter as Tally
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, get_args
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
 
+from orchestrator.core.breaker import BreakerState
 from orchestrator.core.jobs import JobState
 from orchestrator.core.session import Session
 from orchestrator.core.states import RoomStatus
@@ -27,6 +28,7 @@ class LiveNumbers:
     Attributes:
         sessions: all open sessions.
         workers: registered workers by the reference's status word.
+        breakers: registered workers by the state of their breaker.
         commands_running: commands being carried out.
         jobs_queued: jobs that wait for somebody.
         events: events of sessions committed since the start.
@@ -35,6 +37,7 @@ class LiveNumbers:
 
     sessions: Callable[[], list[Session]]
     workers: Callable[[], dict[str, int]]
+    breakers: Callable[[], dict[str, int]]
     commands_running: Callable[[], int]
     jobs_queued: Callable[[], int]
     events: Callable[[], int]
@@ -133,6 +136,13 @@ class _LiveCollector:
             "status",
             ["Registered", "Joining", "Ready", "Disconnected"],
             live.workers(),
+        )
+        yield _by_label(
+            "greenroom_worker_breakers",
+            "Registered workers by the state of their breaker",
+            "state",
+            list(get_args(BreakerState)),
+            live.breakers(),
         )
         yield _gauge("greenroom_sessions_degraded", "Open sessions that lack a required service",
                      sum(session.degraded for session in sessions))  # fmt: skip

@@ -7,14 +7,17 @@ from typing import Final
 
 import msgspec
 
-from orchestrator.core.ids import agent_problem, name_problem
+from orchestrator.core.ids import agent_problem, is_agent, name_problem
 from orchestrator.service.new_session import NewSession, ServiceOptions
 from orchestrator.web.errors import FieldProblem, FieldsError
+from sdk import wire
 from sdk.wire import RECORDER_SERVICE, CreateSession, TokenRequest
 
 MAX_SERVICES: Final = 32  # of one session
 MAX_USER_NAME: Final = 256  # characters
 MAX_METADATA_BYTES: Final = 16 * 1024  # encoded; it travels in offers, whose frames end at 64 KiB
+MAX_CAPABILITIES_BYTES: Final = 1024  # encoded, of one service; they are kept with the session
+MAX_PRIORITY: Final = 1_000_000  # either way
 MAX_WAIT_S: Final = 300.0
 MAX_LIFE_S: Final = 10 * 365 * 86400.0
 
@@ -40,6 +43,7 @@ def new_session(body: CreateSession, is_registered: IsService) -> NewSession:
         *_metadata_problems(body.metadata or {}),
         *_service_problems("required_services", body.required_services or ()),
         *_service_problems("services", services),
+        *_option_problems(services),
         *_seconds("wait_s", body.wait_s, low=0, high=MAX_WAIT_S),
         *_seconds("expires_in", body.expires_in, low=1, high=MAX_LIFE_S),
         *_seconds("max_duration", body.max_duration, low=1, high=MAX_LIFE_S),
@@ -56,7 +60,12 @@ def new_session(body: CreateSession, is_registered: IsService) -> NewSession:
         metadata=body.metadata or {},
         required_services=None if body.required_services is None else tuple(body.required_services),
         services={
-            name: ServiceOptions(required=o.required, policy=o.policy, priority=o.priority)
+            name: ServiceOptions(
+                required=o.required,
+                policy=o.policy,
+                priority=o.priority,
+                capabilities=o.capabilities,
+            )
             for name, o in services.items()
         },
         policy=body.policy or "degrade",
@@ -114,6 +123,22 @@ def _service_problems(field: str, names: Iterable[str]) -> list[FieldProblem]:
             problems.append(FieldProblem(field, "ask for a recording by record: true, not as a service"))
         elif problem := name_problem(name, what="a service id") or agent_problem(name):
             problems.append(FieldProblem(field, problem))
+    return problems
+
+
+def _option_problems(services: dict[str, wire.ServiceOptions]) -> list[FieldProblem]:
+    problems = []
+    for name, options in services.items():
+        size = len(msgspec.json.encode(options.capabilities)) if options.capabilities else 0
+        if size and is_agent(name):
+            sentence = "LiveKit's agents have no capabilities here; leave them out"
+            problems.append(FieldProblem(f"services.{name[:40]}.capabilities", sentence))
+        if size > MAX_CAPABILITIES_BYTES:
+            sentence = f"capabilities have {size} bytes as JSON; the limit is {MAX_CAPABILITIES_BYTES}"
+            problems.append(FieldProblem(f"services.{name[:40]}.capabilities", sentence))
+        if abs(options.priority) > MAX_PRIORITY:
+            sentence = f"{options.priority} is out of range; give {-MAX_PRIORITY} to {MAX_PRIORITY}"
+            problems.append(FieldProblem(f"services.{name[:40]}.priority", sentence))
     return problems
 
 

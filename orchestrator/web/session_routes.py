@@ -69,13 +69,17 @@ async def streaming_create(request: web.Request) -> web.StreamResponse:
 
 async def get_session(request: web.Request) -> web.Response:
     """Give a session as last committed."""
-    return _json(session_json(await request.app[SERVICES].sessions.get(_session_id(request))))
+    services = request.app[SERVICES]
+    session = await services.sessions.get(_session_id(request))
+    return _json(session_json(session, services.dispatch.why_waiting))
 
 
 async def terminate_session(request: web.Request) -> web.Response:
     """End a session; ending it again is the same answer."""
+    services = request.app[SERVICES]
     key = await request_key(request, "terminate")
-    return _json(session_json(await request.app[SERVICES].repeats.terminate(_session_id(request), key)))
+    session = await services.repeats.terminate(_session_id(request), key)
+    return _json(session_json(session, services.dispatch.why_waiting))
 
 
 async def give_token(request: web.Request) -> web.Response:

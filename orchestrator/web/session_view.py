@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, Final
 
 import msgspec
@@ -11,14 +12,28 @@ from orchestrator.core.recording import Recording
 from orchestrator.core.session import Session
 from orchestrator.core.states import RoomStatus
 from orchestrator.core.triggers import Participant
+from orchestrator.core.waiting import Waiting
 from orchestrator.web.errors import rfc3339
+
+WhyWaiting = Callable[[Session, Job], Waiting | None]
 
 _encoder: Final = msgspec.json.Encoder()
 
 
-def session_json(session: Session) -> bytes:
-    """Encode a session as `GET /api/v1/sessions/{id}` answers it. Holds no token."""
-    return _encoder.encode(session_view(session))
+def session_json(session: Session, why: WhyWaiting) -> bytes:
+    """Encode a session as `GET /api/v1/sessions/{id}` answers it. Holds no token.
+
+    Args:
+        session: as committed.
+        why: says of a pending job what it waits for at this moment; None of one that does not wait.
+    """
+    view = session_view(session)
+    for job, shown in zip(session.jobs, view["jobs"], strict=True):
+        waiting = why(session, job)
+        shown["waiting"] = (
+            {"reason": waiting.reason.value, "message": waiting.message} if waiting is not None else None
+        )
+    return _encoder.encode(view)
 
 
 def session_view(session: Session) -> dict[str, Any]:
@@ -74,6 +89,9 @@ def job_view(job: Job) -> dict[str, Any]:
         "attempt": job.attempt,
         "state": job.state.value,
         "required": job.required,
+        "policy": "strict" if job.strict else "degrade",
+        "priority": job.priority,
+        "capabilities": job.capabilities,
         "ready": job.is_ready,
         "worker_id": job.worker_id,
         "detail": job.detail,

@@ -8,9 +8,9 @@ import msgspec
 from aiohttp import web
 
 from orchestrator.core.errors import WorkerNotFoundError
-from orchestrator.core.ids import WorkerId, is_agent, name_problem
+from orchestrator.core.ids import is_agent, name_problem
 from orchestrator.service.push import NewWorker
-from orchestrator.service.registry import Worker
+from orchestrator.service.registry import Registry, Worker
 from orchestrator.web.bodies import read_json, read_optional_json
 from orchestrator.web.browser_checks import BROWSERS
 from orchestrator.web.endpoint_checks import endpoint_problem
@@ -41,16 +41,18 @@ async def register_worker(request: web.Request) -> web.Response:
 
 async def list_workers(request: web.Request) -> web.Response:
     """List all registered workers."""
-    return _json({"microservices": [worker_view(w) for w in request.app[SERVICES].registry.all()]})
+    registry = request.app[SERVICES].registry
+    return _json({"microservices": [worker_view(worker, registry) for worker in registry.all()]})
 
 
 async def get_service(request: web.Request) -> web.Response:
     """Give one service and the workers that offer it."""
     service_id = request.match_info["service_id"]
-    workers = request.app[SERVICES].registry.of_service(service_id)
+    registry = request.app[SERVICES].registry
+    workers = registry.of_service(service_id)
     if not workers:
         raise WorkerNotFoundError(f"nobody is registered for service {service_id!r}")
-    return _json({"service_id": service_id, "workers": [worker_view(w) for w in workers]})
+    return _json({"service_id": service_id, "workers": [worker_view(w, registry) for w in workers]})
 
 
 async def unregister_worker(request: web.Request) -> web.Response:
@@ -88,9 +90,10 @@ async def connect_worker(request: web.Request) -> web.StreamResponse:
     return await request.app[WORKER_SOCKETS].connect(request)
 
 
-def worker_view(worker: Worker) -> dict[str, Any]:
+def worker_view(worker: Worker, registry: Registry) -> dict[str, Any]:
     """Give a worker as clients see it."""
     registration = worker.registration
+    drain_by = registration.drain_by
     return {
         "service_id": registration.service_id,
         "worker_id": registration.worker_id,
@@ -103,7 +106,10 @@ def worker_view(worker: Worker) -> dict[str, Any]:
         "in_default": registration.in_default,
         "jobs": len(worker.jobs),
         "load": worker.load,
-        "draining": worker.is_draining,
+        "draining": worker.drains,
+        "drain_by": rfc3339(drain_by) if drain_by is not None else None,
+        "breaker": registry.breaker_state(worker),
+        "failures": worker.breaker.failures,
         "registered_at": rfc3339(registration.registered_at),
     }
 
@@ -111,7 +117,7 @@ def worker_view(worker: Worker) -> dict[str, Any]:
 async def _new_worker(body: Register, services: Services) -> NewWorker:
     allow_private = services.settings.allow_private_endpoints
     bad_endpoint = await endpoint_problem(body.endpoint, allow_private=allow_private)
-    problems = _problems(body, services)
+    problems = _problems(body)
     if bad_endpoint:
         problems.append(FieldProblem("endpoint", bad_endpoint))
     if problems:
@@ -127,7 +133,7 @@ async def _new_worker(body: Register, services: Services) -> NewWorker:
     )
 
 
-def _problems(body: Register, services: Services) -> list[FieldProblem]:
+def _problems(body: Register) -> list[FieldProblem]:
     problems = []
     if problem := name_problem(body.service_id, what="service_id"):
         problems.append(FieldProblem("service_id", problem))
@@ -137,10 +143,6 @@ def _problems(body: Register, services: Services) -> list[FieldProblem]:
         problems.append(FieldProblem("service_id", AGENT_REGISTERS))
     if body.worker_id is not None and (problem := name_problem(body.worker_id, what="worker_id")):
         problems.append(FieldProblem("worker_id", problem))
-    holder = services.registry.find(WorkerId(body.worker_id or body.service_id))
-    if holder is not None and holder.registration.service_id != body.service_id:
-        other = holder.registration.service_id
-        problems.append(FieldProblem("worker_id", f"is registered for service {other!r}; choose another"))
     if body.capacity is not None and body.capacity < 1:
         problems.append(
             FieldProblem("capacity", f"{body.capacity} is less than 1; leave it out for no limit")

@@ -15,17 +15,18 @@ import msgspec
 import structlog
 from aiohttp import WSCloseCode, WSMsgType, web
 
-from orchestrator.core.errors import OrchestratorError
+from orchestrator.core.errors import OrchestratorError, WorkerIdTakenError
 from orchestrator.core.ids import AGENT_PREFIX, is_agent, name_problem
 from orchestrator.service.pull import HELLO_S, PullWorkers
 from orchestrator.service.registry import Worker
-from sdk.wire import MAX_FRAME_BYTES, Hello, OrchestratorFrame, decode_worker_frame, encode_frame
+from sdk.wire import MAX_FRAME_BYTES, Hello, OrchestratorFrame, Reconnect, decode_worker_frame, encode_frame
 
 log = structlog.get_logger(__name__)
 
 AGENT_REGISTERS: Final = f"a LiveKit agent registers at LiveKit; leave out '{AGENT_PREFIX}'"
 _QUEUE: Final = 256  # frames waiting for a slow worker; more cuts it
 _SEND_S: Final = 5.0
+_RECONNECT_S: Final = 1.0  # short: whoever serves next waits 6 s for those who held jobs here
 _CLOSE_S: Final = 2.0  # for the worker's answer to our close
 _UNREADABLE: Final = (msgspec.DecodeError, RecursionError)  # a mistyped field and too deep a nesting too
 
@@ -43,6 +44,7 @@ class SocketLine:
         self._abort = abort
         self._frames: asyncio.Queue[OrchestratorFrame | None] = asyncio.Queue(_QUEUE)
         self._reason = ""
+        self._code = WSCloseCode.GOING_AWAY
 
     def send(self, frame: OrchestratorFrame) -> None:
         """Put a frame on the line."""
@@ -54,12 +56,16 @@ class SocketLine:
             self.close("it does not read its frames")
             self._abort()
 
-    def close(self, reason: str) -> None:
-        """End the connection; frames that still wait are dropped."""
+    def close(
+        self, reason: str, code: WSCloseCode = WSCloseCode.GOING_AWAY, last: OrchestratorFrame | None = None
+    ) -> None:
+        """End the connection; frames that still wait are dropped, ``last`` is sent."""
         if not self._reason:
-            self._reason = reason or "closed"
+            self._reason, self._code = reason or "closed", code
             while not self._frames.empty():
                 self._frames.get_nowait()
+            if last is not None:
+                self._frames.put_nowait(last)
             self._frames.put_nowait(None)
 
     async def write(self) -> None:
@@ -67,7 +73,7 @@ class SocketLine:
         try:
             while (frame := await self._frames.get()) is not None:
                 await asyncio.wait_for(self._socket.send_str(encode_frame(frame)), _SEND_S)
-            closing = self._socket.close(code=WSCloseCode.GOING_AWAY, message=self._reason.encode()[:100])
+            closing = self._socket.close(code=self._code, message=_cut(self._reason))
             await asyncio.wait_for(closing, _CLOSE_S)
         except (TimeoutError, ConnectionError) as error:
             self._reason = self._reason or type(error).__name__
@@ -100,6 +106,9 @@ class WorkerSockets:
             if hello is not None:
                 worker = await self._workers.welcome(line, hello)
                 await self._read(socket, worker, line)
+        except WorkerIdTakenError as error:
+            log.warning("worker_refused", reason=str(error))
+            line.close(str(error), WSCloseCode.POLICY_VIOLATION)  # trying again would not help
         except OrchestratorError as error:
             worker_id = hello.worker_id if hello is not None else ""
             log.warning("worker_connection_failed", worker_id=worker_id, error=str(error))
@@ -117,7 +126,7 @@ class WorkerSockets:
         """End all connections at shutdown; the workers connect again to the next start."""
         self._is_stopping = True
         for line in set(self._lines):
-            line.close("the orchestrator is going away")
+            line.close("the orchestrator is going away", last=Reconnect(deadline=_RECONNECT_S))
         for task in set(self._leaving):
             task.cancel()
 
@@ -139,7 +148,7 @@ class WorkerSockets:
                 if found is None:
                     return frame
                 problem = found
-        await socket.close(code=WSCloseCode.POLICY_VIOLATION, message=problem.encode()[:120])
+        await socket.close(code=WSCloseCode.POLICY_VIOLATION, message=_cut(problem))
         return None
 
     async def _read(self, socket: web.WebSocketResponse, worker: Worker, line: SocketLine) -> None:
@@ -165,6 +174,11 @@ class WorkerSockets:
             await self._workers.closed(worker, line)
         except OrchestratorError as error:
             log.warning("jobs_not_taken_back", worker_id=worker.registration.worker_id, error=str(error))
+
+
+def _cut(reason: str) -> bytes:
+    """Cut a reason to what a close frame holds (123 bytes), between letters."""
+    return reason.encode()[:120].decode(errors="ignore").encode()
 
 
 def _abort(request: web.Request) -> None:

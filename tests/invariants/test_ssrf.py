@@ -14,6 +14,7 @@ import socket
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from urllib.parse import urlsplit
 
 import aiohttp
@@ -104,7 +105,11 @@ async def callbacks(
     *, allow_private: bool, resolver: AbstractResolver | None = None
 ) -> AsyncIterator[WorkerCallbacks]:
     made = WorkerCallbacks(
-        allow_private=allow_private, notify_timeout_s=2, probe_timeout_s=2, resolver=resolver or Everywhere()
+        allow_private=allow_private,
+        notify_timeout_s=2,
+        probe_timeout_s=2,
+        now=lambda: datetime.now(UTC),
+        resolver=resolver or Everywhere(),
     )
     await made.open()
     try:

@@ -122,7 +122,7 @@ async def test_create_session_sends_what_is_given_and_nothing_else() -> None:
         assert body == {
             "user_identity": "ada",
             "required_services": ["asr"],
-            "services": {"asr": {"required": True, "policy": None, "priority": 2}},
+            "services": {"asr": {"required": True, "policy": None, "priority": 2, "capabilities": {}}},
             "record": True,
         }
 

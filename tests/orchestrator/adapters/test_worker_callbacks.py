@@ -6,6 +6,7 @@ import asyncio
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from datetime import UTC, datetime
 
 import pytest
 from aiohttp import web
@@ -24,6 +25,7 @@ JOIN = JoinRoom(
     job_id="s1-1",
     attempt=1,
 )
+NOW = datetime(2026, 11, 21, 12, 0, tzinfo=UTC)
 LEAVE = LeaveRoom(session_id="s1", room_name="room")
 
 Answer = Callable[[web.Request], Awaitable[web.StreamResponse]]
@@ -31,7 +33,7 @@ Answer = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 @pytest.fixture
 async def caller() -> AsyncIterator[WorkerCallbacks]:
-    made = WorkerCallbacks(allow_private=True, notify_timeout_s=0.3, probe_timeout_s=0.3)
+    made = WorkerCallbacks(allow_private=True, notify_timeout_s=0.3, probe_timeout_s=0.3, now=lambda: NOW)
     await made.open()
     yield made
     await made.close()
@@ -135,13 +137,18 @@ async def test_any_other_status_is_a_no_and_nothing_of_the_body_is_passed_on(
         ("9" * 400, 3600.0),
         ("-1", None),
         ("1.5", None),
-        ("Sat, 21 Nov 2026 12:00:00 GMT", None),
+        ("Sat, 21 Nov 2026 12:00:20 GMT", 20.0),
+        ("Sat, 21 Nov 2026 11:00:00 GMT", 0.0),
+        ("Sat, 21 Nov 2026 13:00:20 +0100", 20.0),
+        ("Mon, 21 Nov 2099 12:00:00 GMT", 3600.0),
+        ("Sat, 42 Nov 2026 12:00:00 GMT", None),
+        ("soon", None),
         ("\u00b2", None),
         ("\u0667", None),
         ("", None),
     ],
 )
-async def test_retry_after_is_taken_in_seconds(
+async def test_retry_after_is_taken_in_seconds_and_as_a_date(
     caller: WorkerCallbacks, value: str, seconds: float | None
 ) -> None:
     async with worker(status(503, Retry_After=value)) as endpoint:

@@ -8,15 +8,19 @@ from orchestrator.core.ids import WorkerId
 from orchestrator.core.workers import Candidate, choose
 
 
-def candidate(name: str, *, jobs: int = 0, capacity: int | None = None, load: float = 0.0) -> Candidate:
-    return Candidate(worker_id=WorkerId(name), capacity=capacity, jobs=jobs, load=load)
+def candidate(
+    name: str, *, jobs: int = 0, capacity: int | None = None, load: float = 0.0, **offers: str
+) -> Candidate:
+    return Candidate(worker_id=WorkerId(name), capacity=capacity, jobs=jobs, load=load, offers=offers)
 
 
-def chosen(*candidates: Candidate, refused_by: tuple[str, ...] = ()) -> str | None:
+def chosen(
+    *candidates: Candidate, refused_by: tuple[str, ...] = (), asked: dict[str, str] | None = None
+) -> str | None:
     """Who is chosen, in whatever order they are listed."""
     refusing = tuple(WorkerId(name) for name in refused_by)
     names = {
-        found.worker_id if (found := choose(order, refused_by=refusing)) else None
+        found.worker_id if (found := choose(order, refused_by=refusing, asked=asked)) else None
         for order in permutations(candidates)
     }
     assert len(names) == 1, "the order of the list decided"
@@ -47,3 +51,18 @@ def test_then_by_jobs_then_by_what_it_says_then_by_name() -> None:
 def test_who_refused_is_asked_last() -> None:
     assert chosen(candidate("a"), candidate("b", jobs=9), refused_by=("a",)) == "b"
     assert chosen(candidate("a"), candidate("b", jobs=1, capacity=1), refused_by=("a",)) == "a"
+
+
+def test_only_who_has_all_that_is_asked_is_chosen_however_loaded_it_is() -> None:
+    german = candidate("a", jobs=9, lang="de", gpu="yes")
+    english = candidate("b", lang="en", gpu="yes")
+    assert chosen(german, english, asked={"lang": "de"}) == "a"
+    assert chosen(german, english, asked={"gpu": "yes"}) == "b"
+    assert chosen(german, english, asked={"lang": "de", "gpu": "no"}) is None
+    assert chosen(german, english, asked={"lang": "d"}) is None
+    assert chosen(candidate("c"), asked={"lang": "de"}) is None
+    assert chosen(candidate("c"), asked={}) == "c"
+
+
+def test_one_that_matches_is_not_asked_beyond_its_capacity() -> None:
+    assert chosen(candidate("a", jobs=1, capacity=1, lang="de"), asked={"lang": "de"}) is None

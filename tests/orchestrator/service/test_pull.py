@@ -73,6 +73,18 @@ def test_the_graces_are_those_of_the_design() -> None:
     assert (COME_BACK_S, COME_BACK_AT_START_S) == (1.0, 6.0)
 
 
+async def test_the_newest_connection_speaks_for_a_worker_and_the_older_is_not_heard() -> None:
+    async with assembly() as running:
+        old, session, held = await with_job(running)
+        new = await hello(running, resuming=[held])
+        assert old.line.closed == "this worker connected again"
+        await old.say(Report(job_id=held.job_id, attempt=1, state="failed"))
+        job = (await running.now(session.id)).jobs[0]
+        assert (job.state, job.attempt) == (JobState.JOINED, 1)
+        await new.say(Report(job_id=held.job_id, attempt=1, state="failed"))
+        assert (await running.now(session.id)).jobs[0].state is JobState.PENDING
+
+
 async def test_a_closed_socket_has_its_grace_before_its_jobs_are_offered_to_others() -> None:
     async with assembly() as running:
         pulled, session, _ = await with_job(running)

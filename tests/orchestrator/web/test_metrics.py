@@ -6,6 +6,7 @@ import pytest
 from aiohttp import ClientSession
 from prometheus_client.parser import text_string_to_metric_families
 
+from tests.fakes.workers import NO
 from tests.orchestrator.web.world import World, until
 
 
@@ -32,6 +33,20 @@ async def test_sessions_and_jobs_are_counted_by_state(world: World, client: Clie
     assert found['greenroom_jobs{state="pending"}'] == 2
     assert found["greenroom_jobs_queued"] == 2
     assert found["greenroom_events_total"] == world.sessions.events_committed > 0
+
+
+async def test_workers_are_counted_by_the_state_of_their_breaker(world: World, client: ClientSession) -> None:
+    for name in ("asr", "tts"):
+        body = {"service_id": name, "endpoint": f"http://127.0.0.1:9/{name}"}
+        assert (await client.post("/api/v1/microservices/register", json=body)).status == 200
+    world.caller.answers = [NO] * 3
+    for _ in range(3):
+        await world.create(client, required_services=["asr"])
+    await until(lambda: not world.orchestrator.dispatch.busy)
+    found = await numbers(client)
+    assert found['greenroom_worker_breakers{state="open"}'] == 1
+    assert found['greenroom_worker_breakers{state="closed"}'] == 1
+    assert found['greenroom_worker_breakers{state="half_open"}'] == 0
 
 
 async def test_requests_are_counted_by_route_not_by_path(world: World, client: ClientSession) -> None:

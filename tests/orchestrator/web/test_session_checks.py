@@ -35,7 +35,7 @@ def test_everything_asked_for_is_handed_on() -> None:
         room_name="r",
         metadata={"k": "v"},
         required_services=["x"],
-        services={"y": WireOptions(required=False, policy="strict", priority=3)},
+        services={"y": WireOptions(required=False, policy="strict", priority=3, capabilities={"lang": "de"})},
         policy="strict",
         record=True,
         expires_in=60,
@@ -48,7 +48,9 @@ def test_everything_asked_for_is_handed_on() -> None:
         room_name="r",
         metadata={"k": "v"},
         required_services=("x",),
-        services={"y": ServiceOptions(required=False, policy="strict", priority=3)},
+        services={
+            "y": ServiceOptions(required=False, policy="strict", priority=3, capabilities={"lang": "de"})
+        },
         policy="strict",
         record=True,
         expires_in_s=60,
@@ -80,3 +82,22 @@ def test_an_agent_is_asked_for_by_a_name_that_livekit_can_know(name: str) -> Non
         with pytest.raises(FieldsError, match="names no agent") as caught:
             new_session(body, nobody)
         assert len(caught.value.problems) == 1
+
+
+def test_capabilities_and_priorities_have_limits() -> None:
+    services = {
+        "x": WireOptions(capabilities={"k": "v" * 1100}),
+        "y": WireOptions(priority=2_000_000),
+        "agent:echo": WireOptions(capabilities={"k": "v"}),
+        "z": WireOptions(priority=-1_000_000, capabilities={"k": "v" * 1000}),
+    }
+    with pytest.raises(FieldsError) as caught:
+        new_session(CreateSession(user_identity="a", services=services), nobody)
+    assert [(p.field, p.message) for p in caught.value.problems] == [
+        ("services.x.capabilities", "capabilities have 1108 bytes as JSON; the limit is 1024"),
+        ("services.y.priority", "2000000 is out of range; give -1000000 to 1000000"),
+        (
+            "services.agent:echo.capabilities",
+            "LiveKit's agents have no capabilities here; leave them out",
+        ),
+    ]

@@ -201,6 +201,7 @@ async def test_strict_that_ends_the_session_while_the_caller_waits_is_a_408(
     body = {"user_identity": "alice", "required_services": ["asr"], "wait_s": 10, "policy": "strict"}
     posting = asyncio.ensure_future(client.post(CREATE, json=body))
     await until(lambda: any("join" in s.deadlines for s in world.sessions.live.all()))
+    await asyncio.sleep(0.02)  # the caller has seen that commit, and waits for the next one
     world.clock.advance(61)
     await world.orchestrator.deadlines.sweep()
     answer = await posting

@@ -9,6 +9,7 @@ import pytest
 from aiohttp import ClientSession, WSMsgType
 
 from orchestrator.settings import NetworkSettings, Settings
+from tests.fakes.workers import NO
 from tests.orchestrator.web.world import World, error_of, until
 
 REGISTER = "/api/v1/microservices/register"
@@ -95,6 +96,42 @@ async def test_a_registered_worker_is_asked_for_what_waits(world: World, client:
     endpoint, request = world.caller.joins[0]
     assert endpoint == ASR["endpoint"]
     assert (request.session_id, request.service_identity) == (created["session_id"], "asr")
+
+
+async def test_only_a_worker_that_matches_gets_the_job_and_the_session_says_why_it_waits(
+    world: World, client: ClientSession
+) -> None:
+    german = {"asr": {"capabilities": {"lang": "de"}, "policy": "strict", "priority": 2}}
+    created = await world.create(client, services=german)
+    assert created["missing_services"] == ["asr"]
+
+    async def shown() -> dict[str, Any]:
+        session = await (await client.get(f"/api/v1/sessions/{created['session_id']}")).json()
+        (job,) = session["jobs"]
+        assert (job["capabilities"], job["policy"], job["priority"]) == ({"lang": "de"}, "strict", 2)
+        return dict(job)
+
+    assert (await shown())["waiting"] == {
+        "reason": "no_worker",
+        "message": "no worker is registered for 'asr'",
+    }
+    await register(client, worker_id="asr-en", capabilities={"lang": "en"}, metadata={"lang": "de"})
+    assert (await shown())["waiting"]["message"] == "no worker of 'asr' has lang=de"
+    assert world.caller.joins == []
+    await register(client, worker_id="asr-de", endpoint="http://127.0.0.1:8002", metadata={"lang": "de"})
+    await until(lambda: bool(world.caller.joins) and not world.orchestrator.dispatch.busy)
+    assert [endpoint for endpoint, _ in world.caller.joins] == ["http://127.0.0.1:8002"]
+    assert (await shown())["waiting"] is None
+
+
+async def test_a_worker_shows_its_breaker(world: World, client: ClientSession) -> None:
+    world.caller.answers = [NO] * 3
+    await register(client)
+    for _ in range(3):
+        await world.create(client, required_services=["asr"])
+    await until(lambda: not world.orchestrator.dispatch.busy)
+    (worker,) = (await (await client.get("/api/v1/microservices")).json())["microservices"]
+    assert (worker["breaker"], worker["failures"], worker["draining"]) == ("open", 3, False)
 
 
 async def test_heartbeats_are_for_registered_workers(client: ClientSession) -> None:

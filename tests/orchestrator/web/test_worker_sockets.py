@@ -100,6 +100,18 @@ async def test_a_newer_connection_of_the_same_worker_ends_the_older(client: Clie
     await second.close()
 
 
+async def test_a_worker_id_of_another_service_is_not_taken_over(world: World, client: ClientSession) -> None:
+    first = await connected(client)
+    async with client.ws_connect(CONNECT) as other:
+        await other.send_json({**HELLO, "service_id": "tts"})
+        code, reason = await until_closed(other)
+    assert (code, reason) == (1008, "worker_id 'w1' is registered for service 'asr'; choose another")
+    await first.send_json({"t": "ping"})
+    assert (await first.receive_json(timeout=5))["t"] == "pong"
+    assert [w.registration.service_id for w in world.registry.all()] == ["asr"]
+    await first.close()
+
+
 async def hold_job(world: World, client: ClientSession) -> tuple[ClientWebSocketResponse, SessionId]:
     """Have a pull worker that accepted a job."""
     session_id = SessionId((await world.create(client, required_services=["asr"]))["session_id"])
@@ -144,8 +156,9 @@ async def test_while_the_orchestrator_stops_workers_keep_their_jobs(
             offer = await socket.receive_json(timeout=5)
             await socket.send_json({"t": "accept", "job_id": offer["job_id"], "attempt": 1})
             assert (await socket.receive_json(timeout=5))["t"] == "assign"
-            closed = asyncio.ensure_future(until_closed(socket))
-        assert (await asyncio.wait_for(closed, 1))[0] == 1001
+            leaving = asyncio.ensure_future(socket.receive_json(timeout=5))
+        assert await leaving == {"t": "reconnect", "deadline": 1.0}
+        assert (await asyncio.wait_for(until_closed(socket), 1))[0] == 1001
     await asyncio.sleep(0.05)  # longer than a closed socket has to come back
     assert await state_of(world, session_id) is JobState.ACCEPTED
 

@@ -1,0 +1,59 @@
+"""Makes the frames in which pull workers get their jobs."""
+
+from __future__ import annotations
+
+from orchestrator.core.jobs import Job
+from orchestrator.core.recording import RECORDER
+from orchestrator.core.session import Session
+from orchestrator.core.work import needs_room
+from orchestrator.ports import Token
+from sdk.wire import Assign, Offer, RecordingTask
+
+
+def offer_frame(session: Session, job: Job) -> Offer:
+    """Make the question whether a worker takes a job."""
+    return Offer(
+        job_id=job.job_id,
+        attempt=job.attempt,
+        session_id=session.id,
+        service_id=job.service_id,
+        room_name=session.room_name,
+        metadata=session.metadata,
+        deadline=session.limits.offer_s,
+    )
+
+
+def assign_frame(session: Session, job: Job, token: Token, recording: RecordingTask) -> Assign:
+    """Make what a worker needs to join (or to complete a recording).
+
+    Args:
+        session: whose job it is.
+        job: accepted.
+        token: for its room.
+        recording: what the settings say of every recording; its id is the session's own.
+    """
+    frame = Assign(
+        job_id=job.job_id,
+        attempt=job.attempt,
+        access_token=token.jwt,
+        livekit_url=session.livekit_url,
+        expires_at=token.expires_at.isoformat().replace("+00:00", "Z"),
+    )
+    if job.service_id != RECORDER or session.recording is None:
+        return frame
+    task = RecordingTask(
+        recording_id=session.recording.recording_id,
+        task="capture" if needs_room(session, job) else "complete",
+        mode=recording.mode,
+        quality=recording.quality,
+        format=recording.format,
+        keyframe_interval_s=recording.keyframe_interval_s,
+    )
+    return Assign(
+        job_id=frame.job_id,
+        attempt=frame.attempt,
+        access_token=frame.access_token,
+        livekit_url=frame.livekit_url,
+        expires_at=frame.expires_at,
+        recording=task,
+    )
