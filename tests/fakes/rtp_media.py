@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any
@@ -11,6 +12,14 @@ import numpy as np
 from aiortc.codecs.h264 import H264Encoder
 from aiortc.codecs.vpx import Vp8Encoder
 from av.video.frame import PictureType
+
+from recorder.core.chunking import TrackFormat
+from recorder.core.fragments import Packet, encode_fragment
+from recorder.core.h264_units import H264Units
+from recorder.core.receiving import StreamReceiver
+from recorder.core.units import AccessUnit, Depacketizer
+from recorder.core.vp8_units import Vp8Units
+from recorder.core.webm import encode_cluster
 
 TICKS = 3000  # of 90 kHz in a picture, at 30 a second
 
@@ -90,4 +99,40 @@ def packets(
                     is_last=is_last,
                 )
             )
+    return out
+
+
+def depacketizer(codec: str) -> Depacketizer:
+    """Make the one of h264 or vp8."""
+    return H264Units() if codec == "h264" else Vp8Units()
+
+
+def receive(codec: str, stream: list[bytes]) -> list[AccessUnit]:
+    """Take packets a millisecond apart; what is missing at the end is given up."""
+    receiver = StreamReceiver(7, depacketizer(codec), is_video=True)
+    return list(_receive(receiver, stream))
+
+
+def _receive(receiver: StreamReceiver, stream: list[bytes]) -> Iterator[AccessUnit]:
+    for place, packet in enumerate(stream):
+        yield from receiver.take(packet, place * 1000)
+    yield from receiver.give_up(10_000_000)[0]
+
+
+def file_of(form: TrackFormat, units: list[AccessUnit]) -> bytes:
+    """Write an init run of 30 frames a second in fragments of ten units."""
+    step = Fraction(1, 30) / form.time_base
+    write = encode_cluster if form.codec == "vp8" else encode_fragment
+    out = form.init_part
+    for first in range(0, len(units), 10):
+        part = [
+            Packet(
+                pts=round((first + place) * step),
+                duration_pts=round(step),
+                data=unit.data,
+                is_keyframe=unit.is_keyframe,
+            )
+            for place, unit in enumerate(units[first : first + 10])
+        ]
+        out += write(first // 10 + 1, part)
     return out

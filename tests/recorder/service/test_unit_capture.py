@@ -15,8 +15,7 @@ from recorder.service.track_capture import CaptureSetup, TrackCounts
 from recorder.service.unit_capture import MAX_BACKLOG_BYTES, UnitCapture
 from tests.fakes.encoders import FakeEncoders
 from tests.fakes.media_clock import FakeMediaClock
-from tests.fakes.rtp_media import TICKS, packets, pictures
-from tests.recorder.core.test_video_units import receive
+from tests.fakes.rtp_media import TICKS, packets, pictures, receive
 
 UNITS = receive("h264", packets(pictures(90, size=(64, 64), keyframes=frozenset({45, 60}))))
 

@@ -1,9 +1,8 @@
-"""H.264 and VP8 put together from RTP: the same bytes as the encoder's, and only what can be decoded."""
+"""The suite of both video depacketizers: the same bytes as the encoder's, and only what can be decoded."""
 
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator
 from itertools import pairwise
 
 import pytest
@@ -11,11 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from recorder.core.avc import length_prefixed
-from recorder.core.h264_units import H264Units
 from recorder.core.receiving import StreamReceiver
-from recorder.core.units import AccessUnit, Depacketizer
-from recorder.core.vp8_units import Vp8Units
-from tests.fakes.rtp_media import TICKS, SentPicture, packets, pictures
+from recorder.core.units import AccessUnit
+from tests.fakes.rtp_media import TICKS, SentPicture, depacketizer, packets, pictures, receive
 
 H264 = pictures(40, keyframes=frozenset({20}))
 VP8 = pictures(40, codec="vp8", keyframes=frozenset({20}))
@@ -26,23 +23,8 @@ def sent_as(codec: str) -> list[SentPicture]:
     return H264 if codec == "h264" else VP8
 
 
-def depacketizer(codec: str) -> Depacketizer:
-    return H264Units() if codec == "h264" else Vp8Units()
-
-
 def data_of(codec: str, picture: SentPicture) -> bytes:
     return length_prefixed(picture.data) if codec == "h264" else picture.data
-
-
-def receive(codec: str, stream: list[bytes]) -> list[AccessUnit]:
-    receiver = StreamReceiver(7, depacketizer(codec), is_video=True)
-    return list(_receive(receiver, stream))
-
-
-def _receive(receiver: StreamReceiver, stream: list[bytes]) -> Iterator[AccessUnit]:
-    for place, packet in enumerate(stream):
-        yield from receiver.take(packet, place * 1000)
-    yield from receiver.give_up(10_000_000)[0]
 
 
 @pytest.mark.parametrize("codec", CODECS)
@@ -118,15 +100,3 @@ def test_no_payload_breaks_it(codec: str, payloads: list[bytes], last: bool) -> 
     for place, payload in enumerate(payloads):
         for unit in units.push(payload, place // 3, is_last=last, arrival_us=place):
             assert unit.data
-
-
-def test_keyframes_are_asked_for_at_the_interval_and_at_once_after_a_loss() -> None:
-    receiver = StreamReceiver(7, H264Units(), is_video=True)
-    assert receiver.wants_keyframe(0, 4_000_000)
-    assert not receiver.wants_keyframe(100_000, 4_000_000)
-    assert receiver.wants_keyframe(600_000, 4_000_000)
-    for packet in packets(H264[:3]):
-        receiver.take(packet, 700_000)
-    assert not receiver.wants_keyframe(4_600_000, 4_000_000)
-    assert receiver.wants_keyframe(4_700_000, 4_000_000)
-    assert not receiver.wants_keyframe(6_000_000, 4_000_000)  # the publisher may take its time
