@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import itertools
 import uuid
+from contextlib import suppress
 from typing import Any, Literal, TypeVar
 
 import msgspec
 from aiohttp import ClientSession, ClientTimeout
 
-from sdk.fake_server import FakeJob, FakeServer, abort
+from sdk.fake_jobs import FakeJob
+from sdk.fake_server import FakeServer, abort
 from sdk.wire import (
     Accept,
     Assign,
     Control,
     Drain,
-    HeldJob,
     Hello,
     JoinRoom,
     Leave,
@@ -58,7 +59,8 @@ class FakeOrchestrator(FakeServer):
         deadline: float = 5.0,
     ) -> FakeJob:
         """Offer a job and give it; the answer is awaited by `accepted` or `refused`."""
-        hello = await self.hello()
+        await self.hello()
+        hello = self.hellos[-1]
         session_id = session_id or str(uuid.uuid4())
         service = service_id or hello.service_id
         job = FakeJob(
@@ -68,7 +70,8 @@ class FakeOrchestrator(FakeServer):
             room_name=f"room-{session_id}",
             identity=service if attempt == 1 else f"{service}#{attempt}",
         )
-        self.jobs[_held(job)] = job
+        self.jobs.offer(job, hello.worker_id)
+        self._routes.services[session_id] = service
         offer = Offer(
             job_id=job.job_id,
             attempt=attempt,
@@ -83,7 +86,7 @@ class FakeOrchestrator(FakeServer):
 
     async def assign(self, job: FakeJob, *, token: str = "", recording: RecordingTask | None = None) -> None:
         """Assign an accepted job, with a good token unless another is given."""
-        await self.send(
+        await self._tell(
             Assign(
                 job_id=job.job_id,
                 attempt=job.attempt,
@@ -96,16 +99,16 @@ class FakeOrchestrator(FakeServer):
 
     async def leave(self, job: FakeJob, *, reason: str = "terminated", deadline: float = 5.0) -> None:
         """Ask to leave."""
-        await self.send(Leave(job_id=job.job_id, attempt=job.attempt, reason=reason, deadline=deadline))
+        await self._tell(Leave(job_id=job.job_id, attempt=job.attempt, reason=reason, deadline=deadline))
 
     async def stale(self, job: FakeJob) -> None:
         """Take the job away."""
-        self.script.gone.add(_held(job))
+        self.jobs.take(job.held)
         await self.send(Stale(job_id=job.job_id, attempt=job.attempt))
 
     async def control(self, job: FakeJob, op: Literal["pause", "resume", "stop"], *, n: int) -> None:
         """Ask for a recording operation."""
-        await self.send(Control(job_id=job.job_id, attempt=job.attempt, n=n, op=op))
+        await self._tell(Control(job_id=job.job_id, attempt=job.attempt, n=n, op=op))
 
     async def drain(self, *, deadline: float = 5.0) -> None:
         """Ask the worker to drain."""
@@ -114,6 +117,14 @@ class FakeOrchestrator(FakeServer):
     async def ask_to_reconnect(self, *, deadline: float = 1.0) -> None:
         """Ask the worker to connect again."""
         await self.send(Reconnect(deadline=deadline))
+
+    async def _tell(self, frame: Assign | Control | Leave) -> None:
+        """Say something that is said again at the next welcome when the worker may have missed it."""
+        self.jobs.tell(frame)
+        socket = self.socket
+        if socket is not None:
+            with suppress(ConnectionError):
+                await self.ask(socket.send_str(encode_frame(frame)))
 
     async def send(self, frame: OrchestratorFrame) -> None:
         """Send any frame to the worker that connected last."""
@@ -187,8 +198,8 @@ class FakeOrchestrator(FakeServer):
         await self.ask(self._listen())
 
     def forget(self, job: FakeJob) -> None:
-        """Do not list this job in the next welcome."""
-        self.script.gone.add(_held(job))
+        """Give the job to nobody: it is not in the next welcome, and what is said about it is stale."""
+        self.jobs.take(job.held)
 
     # --- push ---
 
@@ -199,14 +210,16 @@ class FakeOrchestrator(FakeServer):
 
     def forget_registration(self) -> None:
         """Answer heartbeats with 404 until the worker registers again."""
-        self._is_registered = False
+        self._routes.forget_workers()
 
     async def join_room(self, job: FakeJob, *, with_attempt: bool = True) -> tuple[int, str]:
         """Call the worker's join-room; gives status and body."""
+        service_id = (await self.registered()).service_id
+        self._routes.services[job.session_id] = service_id
         body = JoinRoom(
             room_name=job.room_name,
             session_id=job.session_id,
-            service_identity=(await self.registered()).service_id,
+            service_identity=service_id,
             access_token=self.mint(job, 1),
             livekit_url=self.livekit_url,
             job_id=job.job_id if with_attempt else None,
@@ -242,10 +255,6 @@ async def _call(url: str, body: bytes | None, content_type: str) -> tuple[int, s
             request = http.post(url, data=body, headers={"Content-Type": content_type})
         async with request as answer:
             return answer.status, await answer.text()
-
-
-def _held(job: FakeJob) -> HeldJob:
-    return HeldJob(job_id=job.job_id, attempt=job.attempt)
 
 
 def _is_of(frame: Any, job: FakeJob) -> bool:

@@ -6,24 +6,29 @@ import asyncio
 import itertools
 import time
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Final, Self, TypeVar
 
 import msgspec
 from aiohttp import WSCloseCode, WSMsgType, web
 
 from sdk.edge_thread import EdgeThread
+from sdk.fake_jobs import FakeJob, FakeJobs, JobWord
 from sdk.fake_room import FAKE_URL, fake_token
+from sdk.fake_routes import FakeRoutes, name_problem, one_error_body
 from sdk.wire import (
+    MAX_FRAME_BYTES,
     Ack,
     Heartbeat,
     HeldJob,
     Hello,
+    OrchestratorFrame,
     Ping,
     Pong,
     RecordingReport,
     Register,
-    Registered,
+    Report,
+    Stale,
     TokenRenewed,
     TokenWanted,
     Welcome,
@@ -34,18 +39,8 @@ from sdk.wire import (
 
 DEADLINE_S: Final = 5.0  # how long the waiting methods wait before the test fails
 POLL_S: Final = 0.01
+HELLO_S: Final = 10.0  # a connection that says no hello within this is closed
 T = TypeVar("T")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class FakeJob:
-    """A job that the fake gives out."""
-
-    job_id: str
-    attempt: int
-    session_id: str
-    room_name: str
-    identity: str
 
 
 @dataclass(slots=True)
@@ -59,7 +54,6 @@ class FakeScript:
     refuses_with: str = ""  # closes with 1008 and this reason after hello
     registers: int = 200  # status of the answer to a registration
     resumes: bool = True  # keeps the jobs that workers come back with
-    gone: set[HeldJob] = field(default_factory=set)  # jobs that it does not keep
 
 
 class FakeServer:
@@ -86,14 +80,16 @@ class FakeServer:
         self.hellos: list[Hello] = []
         self.frames: list[WorkerFrame] = []
         self.ping_times: list[float] = []
-        self.registrations: list[Register] = []
-        self.heartbeats: list[Heartbeat] = []
-        self.ready_sessions: list[str] = []
         self.connections = 0
+        self._routes = FakeRoutes(lambda: self.script.registers)
+        self.registrations: list[Register] = self._routes.registrations
+        self.heartbeats: list[Heartbeat] = self._routes.heartbeats
+        self.ready_sessions: list[str] = self._routes.ready_sessions
         self._tokens = itertools.count(2)
-        self.jobs: dict[HeldJob, FakeJob] = {}
-        self.socket: web.WebSocketResponse | None = None
-        self._is_registered = False
+        self.jobs = FakeJobs()
+        self.socket: web.WebSocketResponse | None = None  # of the worker that connected last
+        self._sockets: dict[str, web.WebSocketResponse] = {}  # by worker id
+        self._ending: set[asyncio.Task[bool]] = set()
         self._port = 0
         self._edge: EdgeThread | None = None
         self._site: web.TCPSite | None = None
@@ -132,11 +128,9 @@ class FakeServer:
     # --- the server, in its own thread ---
 
     async def _run(self) -> None:
-        app = web.Application()
+        app = web.Application(middlewares=[one_error_body])
         app.router.add_get("/api/v1/workers/connect", self._connect)
-        app.router.add_post("/api/v1/microservices/register", self._register)
-        app.router.add_post("/api/v1/microservices/{service_id}/heartbeat", self._heartbeat)
-        app.router.add_post("/api/v1/sessions/{session_id}/ready", self._ready)
+        self._routes.add_to(app)
         self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.2)
         await self._runner.setup()
         try:
@@ -161,80 +155,121 @@ class FakeServer:
             abort(self.socket)
 
     async def _connect(self, request: web.Request) -> web.WebSocketResponse:
-        socket = web.WebSocketResponse()
+        # aiohttp refuses a frame that is as large as its limit, the protocol only a larger one.
+        socket = web.WebSocketResponse(max_msg_size=MAX_FRAME_BYTES + 1)
         await socket.prepare(request)
         self.connections += 1
-        async for message in socket:
-            if message.type is WSMsgType.TEXT:
-                frame = decode_worker_frame(message.data)
-                if frame is not None:
-                    await self._hear(socket, frame)
-        if self.socket is socket:
-            self.socket = None
+        hello = await self._hello(socket)
+        if hello is None:
+            return socket
+        try:
+            await self._welcome(socket, hello)
+            await self._read(socket, hello.worker_id)
+        finally:
+            if self.socket is socket:
+                self.socket = None
         return socket
 
-    async def _hear(self, socket: web.WebSocketResponse, frame: WorkerFrame) -> None:
+    async def _hello(self, socket: web.WebSocketResponse) -> Hello | None:
+        """Read the first frame; None after the socket was closed for a bad one."""
+        problem = "the first frame must be hello"
+        try:
+            message = await socket.receive(timeout=HELLO_S)
+            frame = decode_worker_frame(message.data) if message.type is WSMsgType.TEXT else None
+        except (TimeoutError, msgspec.DecodeError) as error:
+            frame, problem = None, str(error) or "no hello in time"
         if isinstance(frame, Hello):
-            await self._welcome(socket, frame)
-        elif isinstance(frame, Ping):
-            self.ping_times.append(time.monotonic())
-            if not self.script.is_silent:
-                await socket.send_str(encode_frame(Pong(position="1:0")))
-        self.frames.append(frame)
-        if isinstance(frame, RecordingReport) and self.script.acks:
-            answer = Ack(job_id=frame.job_id, attempt=frame.attempt, n=frame.n)
-            await socket.send_str(encode_frame(answer))
-        if isinstance(frame, TokenWanted) and self.script.renews_tokens:
-            await self._renew(socket, frame)
+            problem = self.script.refuses_with or _hello_problem(frame)
+            if not problem:
+                return frame
+        await socket.close(code=WSCloseCode.POLICY_VIOLATION, message=problem.encode()[:120])
+        return None
+
+    async def _read(self, socket: web.WebSocketResponse, worker_id: str) -> None:
+        async for message in socket:
+            if message.type is not WSMsgType.TEXT:
+                continue
+            try:
+                frame = decode_worker_frame(message.data)
+            except msgspec.DecodeError as error:
+                reason = f"a frame was not understood: {error}".encode()[:100]
+                await socket.close(code=WSCloseCode.GOING_AWAY, message=reason)
+                return
+            if frame is not None:
+                self.frames.append(frame)
+                for answer in self._answers(worker_id, frame):
+                    await socket.send_str(encode_frame(answer))
 
     async def _welcome(self, socket: web.WebSocketResponse, hello: Hello) -> None:
-        if self.script.refuses_with:
-            reason = self.script.refuses_with.encode()
-            await socket.close(code=WSCloseCode.POLICY_VIOLATION, message=reason)
-            return
+        older = self._sockets.get(hello.worker_id)
+        if older is not None and not older.closed:
+            closing = older.close(code=WSCloseCode.GOING_AWAY, message=b"this worker connected again")
+            task = asyncio.ensure_future(closing)
+            self._ending.add(task)
+            task.add_done_callback(self._ending.discard)
+        self._sockets[hello.worker_id] = socket
+        self.frames.append(hello)
         kept = [
-            job
-            for job in hello.resuming
-            if self.script.resumes and job in self.jobs and job not in self.script.gone
+            held
+            for held in hello.resuming
+            if self.script.resumes and self.jobs.of(hello.worker_id, held) is not None
         ]
+        self.jobs.keep_only(hello.worker_id, kept)
         welcome = Welcome(
             worker_id=hello.worker_id,
             heartbeat_interval=self.script.heartbeat_interval,
             instance="fake",
             resumed=kept,
         )
-        await socket.send_str(encode_frame(welcome))
+        # Before the welcome: who waits for it in another thread finds them here. It is written in this step
+        # of the loop, so nothing can be sent ahead of it.
         self.socket = socket
         self.hellos.append(hello)
+        await socket.send_str(encode_frame(welcome))
+        for held in hello.resuming:
+            frames = self.jobs.unheard(held) if held in kept else [_stale(held)]
+            for frame in frames:
+                await socket.send_str(encode_frame(frame))
 
-    async def _renew(self, socket: web.WebSocketResponse, frame: TokenWanted) -> None:
-        job = self.jobs[HeldJob(job_id=frame.job_id, attempt=frame.attempt)]
-        renewed = TokenRenewed(
-            job_id=job.job_id,
-            attempt=job.attempt,
-            access_token=self.mint(job, next(self._tokens)),
-            expires_at="2099-01-01T00:00:00Z",
-        )
-        await socket.send_str(encode_frame(renewed))
+    def _answers(self, worker_id: str, frame: WorkerFrame) -> list[OrchestratorFrame]:
+        match frame:
+            case Hello():
+                return []  # one is enough
+            case Ping():
+                self.ping_times.append(time.monotonic())
+                return [] if self.script.is_silent else [Pong(position="1:0")]
+            case _:
+                return self._answers_about_job(worker_id, frame)
 
-    async def _register(self, request: web.Request) -> web.Response:
-        body = msgspec.json.decode(await request.read(), type=Register)
-        self.registrations.append(body)
-        if self.script.registers != 200:
-            return web.Response(status=self.script.registers, text="no")
-        self._is_registered = True
-        answer = Registered(
-            success=True, service_id=body.service_id, message="Microservice registered successfully"
-        )
-        return web.Response(body=msgspec.json.encode(answer), content_type="application/json")
+    def _answers_about_job(self, worker_id: str, frame: JobWord) -> list[OrchestratorFrame]:
+        job = self.jobs.hear(worker_id, frame)
+        if job is None:
+            is_over = isinstance(frame, Report) and frame.state in ("done", "failed")
+            return [] if is_over else [_stale(frame)]
+        if isinstance(frame, RecordingReport) and self.script.acks:
+            return [Ack(job_id=frame.job_id, attempt=frame.attempt, n=frame.n)]
+        if isinstance(frame, TokenWanted) and self.script.renews_tokens:
+            token = self.mint(job, next(self._tokens))
+            return [
+                TokenRenewed(
+                    job_id=job.job_id,
+                    attempt=job.attempt,
+                    access_token=token,
+                    expires_at="2099-01-01T00:00:00Z",
+                )
+            ]
+        return []
 
-    async def _heartbeat(self, request: web.Request) -> web.Response:
-        self.heartbeats.append(msgspec.json.decode(await request.read(), type=Heartbeat))
-        return web.Response(status=200 if self._is_registered else 404, text="{}")
 
-    async def _ready(self, request: web.Request) -> web.Response:
-        self.ready_sessions.append(request.match_info["session_id"])
-        return web.Response(text="{}")
+def _stale(job: HeldJob | JobWord) -> Stale:
+    return Stale(job_id=job.job_id, attempt=job.attempt)
+
+
+def _hello_problem(hello: Hello) -> str:
+    problem = name_problem(hello.service_id, "service_id") or name_problem(hello.worker_id, "worker_id")
+    if hello.capacity is not None and hello.capacity < 1:
+        problem = problem or f"capacity is {hello.capacity}; give 1 or more, or null for no limit"
+    return problem
 
 
 def abort(socket: web.WebSocketResponse) -> None:

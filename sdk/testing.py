@@ -16,9 +16,9 @@ import asyncio
 from collections.abc import Callable
 from typing import Any, Self
 
+from sdk.fake_jobs import FakeJob
 from sdk.fake_orchestrator import FakeOrchestrator
 from sdk.fake_room import FakeDataPacket, FakeParticipant, FakeRoom, FakeRoomLink, FakeRooms, fake_token
-from sdk.fake_server import FakeJob
 from sdk.ports import RoomFactory
 from sdk.settings import WorkerSettings
 from sdk.wire import RecordingTask

@@ -17,7 +17,7 @@ from livekit import api
 
 from greenroom.synthetic_participant import SyntheticParticipant, join
 from greenroom.synthetic_reading import MediaReading, read_media
-from sdk.fake_server import FakeJob
+from sdk.fake_jobs import FakeJob
 from sdk.testing import FakeOrchestrator
 from sdk.wire import RecordingReport, RecordingTask
 from tests.integration.servers import SharedLiveKit

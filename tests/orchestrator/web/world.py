@@ -18,7 +18,7 @@ from orchestrator.core.grants import Grant
 from orchestrator.core.ids import InstanceId, SessionId
 from orchestrator.core.session import Session
 from orchestrator.core.states import RoomStatus
-from orchestrator.ports import Change, Notice, Token
+from orchestrator.ports import Change, Notice, Token, WorkerCaller
 from orchestrator.settings import Settings
 from orchestrator.web.app import build_app
 from orchestrator.web.server import listening
@@ -58,12 +58,16 @@ class FakeVerifier:
 
 @dataclass(kw_only=True)
 class World:
-    """One orchestrator and its HTTP edge; only its feed runs. ``url`` is set while it listens."""
+    """One orchestrator and its HTTP edge; only its feed runs. ``url`` is set while it listens.
+
+    ``real_caller`` given, push workers are called by it instead of the fake.
+    """
 
     settings: Settings
     url: str = ""
     clock: FakeClock = field(default_factory=FakeClock)
     verifier: FakeVerifier = field(default_factory=FakeVerifier)
+    real_caller: WorkerCaller | None = None
 
     def __post_init__(self) -> None:
         self.store = MemorySessionStore(
@@ -77,7 +81,7 @@ class World:
                 store=self.store,
                 rooms=self.rooms,
                 tokens=self.mint,
-                caller=self.caller,
+                caller=self.real_caller or self.caller,
                 clock=self.clock,
                 instance=InstanceId("i1"),
                 connect_url="ws://127.0.0.1:7880",

@@ -12,7 +12,7 @@ import pytest
 from recorder.adapters.job_reports import JobReports
 from recorder.service.archive import Archive
 from recorder.service.job import RecorderHandler, RecorderParts
-from sdk.fake_server import FakeJob
+from sdk.fake_jobs import FakeJob
 from sdk.job import Job
 from sdk.testing import WorkerHarness
 from sdk.wire import RecordingReport, RecordingTask
