@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Final
 
 from greenroom import free_ports
-from greenroom.media_server import MediaServer
+from greenroom.media_server import MediaServer, MediaServerSetup, answers
 from sdk.client import Client, ServerEvent
 from tests.acceptance.system import System
 from tests.invariants.real.fleet import Fleet, fleet
@@ -126,6 +126,23 @@ async def real_system(
         )
         await running.until_registered(frozenset(worker.worker_id for worker in workers.workers))
         yield running
+
+
+async def start_livekit(media: MediaServer) -> float:
+    """Start LiveKit again on its ports; gives the moment at which it first answered (monotonic)."""
+    _, answered_at = await asyncio.gather(
+        media.__aenter__(),  # `start` would hold up the proxies in this loop
+        asyncio.to_thread(_answers_at, media.setup),
+    )
+    return answered_at
+
+
+def _answers_at(setup: MediaServerSetup) -> float:
+    until = time.monotonic() + 15
+    while not answers(setup):
+        assert time.monotonic() < until, "livekit-server did not come back"
+        time.sleep(0.02)
+    return time.monotonic()
 
 
 async def _end(reading: asyncio.Task[None]) -> None:

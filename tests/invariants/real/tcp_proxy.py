@@ -113,6 +113,14 @@ class TcpProxy:
         """Let flow what was held back."""
         self._flows.set()
 
+    async def heal(self) -> None:
+        """Let everything through again; connections that went half-open end, as a reset in the end does."""
+        self.latency_s = 0.0
+        self.resume()
+        await self.accept()
+        for link in [link for link in self._links if link.is_dead]:
+            self._end(link)
+
     def _accepted(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         # A task of our own: asyncio's would print a traceback when it is cancelled.
         task = asyncio.ensure_future(self._connected(reader, writer))

@@ -14,10 +14,9 @@ from typing import Any, Final
 import pytest
 from livekit import rtc
 
-from greenroom.media_server import MediaServer, MediaServerSetup, answers
 from tests.integration.servers import LiveKitFactory
 from tests.invariants.real.fleet import PULL_SERVICE, PUSH_SERVICE
-from tests.invariants.real.real_system import IS_FULL, RealSystem, real_system
+from tests.invariants.real.real_system import IS_FULL, RealSystem, real_system, start_livekit
 from tests.invariants.real.worker_trials import percentile
 
 pytestmark = [pytest.mark.acceptance, pytest.mark.integration]
@@ -74,7 +73,7 @@ async def test_who_waits_for_webhooks_loses_every_room(
         created = await running.system.create()
         await running.system.until_status(created["session_id"], "Ready")
         running.system.media.kill()
-        answered_at = await _start(running.system.media)
+        answered_at = await start_livekit(running.system.media)
         await asyncio.sleep(ROOM_S + 1.0 - (time.monotonic() - answered_at))
         assert await running.eye.rooms() == {}
         token = (await running.client.token(created["session_id"], "anna")).access_token
@@ -105,7 +104,7 @@ async def _restart(running: RealSystem, created: Sequence[dict[str, Any]], *, aw
     media = running.system.media
     media.kill()
     await asyncio.sleep(away_s)
-    answered_at = await _start(media)
+    answered_at = await start_livekit(media)
     room_at = await _until_rooms(running, [session["room_name"] for session in created])
     back_at = await _until_whole(running, created, within_s=BACK_S)
     return Restart(
@@ -113,23 +112,6 @@ async def _restart(running: RealSystem, created: Sequence[dict[str, Any]], *, aw
         room_s=tuple(at - answered_at for at in room_at),
         back_s=tuple(at - answered_at for at in back_at),
     )
-
-
-async def _start(media: MediaServer) -> float:
-    """Start LiveKit again on its ports; gives the moment at which it first answered."""
-    _, answered_at = await asyncio.gather(
-        media.__aenter__(),  # `start` would hold up the proxies in this loop
-        asyncio.to_thread(_answers_at, media.setup),
-    )
-    return answered_at
-
-
-def _answers_at(setup: MediaServerSetup) -> float:
-    until = time.monotonic() + 15
-    while not answers(setup):
-        assert time.monotonic() < until, "livekit-server did not come back"
-        time.sleep(0.02)
-    return time.monotonic()
 
 
 async def _until_rooms(running: RealSystem, names: Sequence[str]) -> list[float]:

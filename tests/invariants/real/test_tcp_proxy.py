@@ -101,6 +101,20 @@ async def test_refusing_is_a_closed_port_and_leaves_open_connections(proxy: TcpP
     assert await _say(await _connect(proxy), b"back") == b"back"
 
 
+async def test_healing_ends_what_was_half_open_and_lets_the_rest_be(proxy: TcpProxy) -> None:
+    dead = await _connect(proxy)
+    await _say(dead, b"hello")
+    proxy.half_open()
+    alive = await _connect(proxy)
+    await _say(alive, b"hello")
+    proxy.pause()
+    await proxy.refuse()
+    await proxy.heal()
+    assert await asyncio.wait_for(dead[0].read(), 2) == b""
+    assert await _say(alive, b"still") == b"still"
+    assert await _say(await _connect(proxy), b"new") == b"new"
+
+
 async def test_a_target_that_is_away_ends_the_connection() -> None:
     server = await asyncio.start_server(_echo, "127.0.0.1", 0)
     port = server.sockets[0].getsockname()[1]

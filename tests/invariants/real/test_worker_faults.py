@@ -21,7 +21,7 @@ pytestmark = [pytest.mark.acceptance, pytest.mark.integration]
 SEED: Final = 20261121
 TRIALS: Final = 100 if IS_FULL else 10
 PER_ROUND: Final = 3
-SESSIONS: Final = 8
+SESSIONS: Final = 4  # a push worker's jobs all go to the other one: more would measure LiveKit's joins
 WORKERS: Final = ("pull-1", "pull-2", "pull-3", "pull-4", "push-1", "push-2")
 HEALED_S: Final = 9.0  # I6, p99 over all jobs
 KILLED_PULL_S: Final = 2.0  # its socket is closed by the kernel: nobody has to wait for heartbeats
@@ -67,7 +67,9 @@ async def _round(
     Alone, because the job of a killed worker may go to one that is frozen and not yet noticed, and then it
     takes the time of a frozen one.
     """
-    pause_s = chance.uniform(0.0, 2.0)
+    # After 21.6 s LiveKit itself has given a frozen one up; the full run has some of these too.
+    is_long = IS_FULL and chance.random() < 0.1
+    pause_s = 20.0 if is_long else chance.uniform(0.0, 2.0)
     frozen = await _loaded(running, running.fleet.pull, ids)
     struck = await _loaded(running, running.fleet.push, ids)
     beside = (

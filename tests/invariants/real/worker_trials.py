@@ -17,7 +17,7 @@ Fault = Literal["kill", "freeze"]
 
 GIVE_UP_S: Final = 30.0  # a job that is nowhere by then counts as lost
 ZOMBIE_S: Final = 2.0  # limit of an old attempt's stay after it is back (I5)
-_WATCH_S: Final = 3.5  # after SIGCONT; longer than the limit, so that a zombie that stays is seen
+_WATCH_S: Final = 2.6  # after SIGCONT; longer than the limit, so that a zombie that stays is seen
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
