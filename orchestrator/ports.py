@@ -293,7 +293,10 @@ class TokenMint(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Notice:
-    """A verified webhook. ``deployment_id`` and ``session_id`` are "" when the room is not ours."""
+    """A verified webhook. ``deployment_id`` and ``session_id`` are "" when the room is not ours.
+
+    ``age_s``: how long ago LiveKit says that it happened, to the second; 0 when it does not say.
+    """
 
     event: str
     id: str
@@ -302,6 +305,7 @@ class Notice:
     deployment_id: str = ""
     session_id: str = ""
     participant: Participant | None = None
+    age_s: float = 0.0
 
 
 # --- workers ---

@@ -148,7 +148,7 @@ class Orchestrator:
         )
         self.push = PushWorkers(sessions=self.sessions, registry=self.registry, dispatch=self.dispatch)
         self.repeats = Repeats(store=parts.store, sessions=self.sessions, push=self.push)
-        self.webhooks = Webhooks(self.sessions)
+        self.webhooks = Webhooks(self.sessions, self.reconciler)
         self.metrics = Metrics(
             LiveNumbers(
                 sessions=live.all,

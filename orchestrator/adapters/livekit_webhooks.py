@@ -8,6 +8,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import hmac
+import time
 from typing import Final
 
 import jwt
@@ -41,6 +42,7 @@ class _Event(msgspec.Struct):
 
     event: str = ""
     id: str = ""
+    created_at: str | int = msgspec.field(default=0, name="createdAt")  # protojson writes 64 bits as text
     room: _Room = msgspec.field(default_factory=_Room)
     participant: _Participant | None = None
 
@@ -96,7 +98,15 @@ class LivekitWebhookVerifier:
             deployment_id=deployment_id,
             session_id=session_id,
             participant=_read_participant(event.participant),
+            age_s=_age_s(str(event.created_at)),
         )
+
+
+def _age_s(created_at: str) -> float:
+    """Give how old an event is by this machine's wall clock, which the signature's time is judged by too."""
+    if not created_at.isdecimal() or len(created_at) > 11:
+        return 0.0
+    return max(0.0, time.time() - int(created_at)) if int(created_at) else 0.0
 
 
 def _read_participant(info: _Participant | None) -> Participant | None:

@@ -7,6 +7,7 @@ import base64
 import hashlib
 import json
 import time
+from collections.abc import Callable
 from uuid import uuid4
 
 import jwt
@@ -178,3 +179,20 @@ async def test_the_real_servers_webhooks_are_accepted(livekit_server: SharedLive
     for webhook in ours:
         notice = verifier.verify(webhook.body, webhook.authorization)
         assert (notice.room_name, notice.room_sid, notice.session_id) == (name, made.sid, "s1")
+
+
+@pytest.mark.parametrize(
+    ("created_at", "age_s"),
+    [(lambda now: now - 40, 40), (lambda now: now + 100, 0), (lambda now: 0, 0)],
+)
+def test_a_webhook_says_how_old_it_is(created_at: Callable[[int], int], age_s: int) -> None:
+    event = WebhookEvent(event="participant_joined", created_at=created_at(int(time.time())))
+    body = MessageToJson(event).encode()
+    assert age_s <= VERIFIER.verify(body, sign(body)).age_s < age_s + 3
+
+
+@pytest.mark.parametrize("created_at", ["soon", "-5", "9" * 40, 12])
+def test_an_age_that_makes_no_sense_is_none(created_at: object) -> None:
+    body = json.dumps({"event": "participant_joined", "createdAt": created_at}).encode()
+    age_s = VERIFIER.verify(body, sign(body)).age_s
+    assert age_s == 0.0 if created_at != 12 else age_s > 1e9

@@ -231,3 +231,31 @@ async def test_a_removed_one_that_joins_again_is_put_out_at_once_and_said_once()
         assert await running.fake_rooms.list_participants(session.room_name) == []
         assert after.room_status is RoomStatus.READY
         assert after.events == before.events + 1
+
+
+async def test_a_joining_of_long_ago_only_makes_us_look() -> None:
+    async with assembly() as running:
+        session = await ready(running)
+        late = replace(notice(session, "participant_joined", ANNA), age_s=10.5)
+        await running.webhooks.accept(late)
+        assert await running.now(session.id) == session  # nobody of that name is there
+        running.fake_rooms.add_participant(session.room_name, "anna")
+        await running.webhooks.accept(late)
+        assert (await running.now(session.id)).room_status is RoomStatus.ACTIVE
+
+
+async def test_a_joining_of_long_ago_is_accepted_while_livekit_does_not_answer() -> None:
+    async with assembly() as running:
+        session = await ready(running)
+        running.fake_rooms.down = True
+        late = replace(notice(session, "participant_joined", ANNA), age_s=10.5)
+        await running.webhooks.accept(late)
+        assert await running.now(session.id) == session
+
+
+async def test_a_leaving_of_long_ago_is_still_true_of_its_sid() -> None:
+    async with assembly() as running:
+        session = await ready(running)
+        await running.webhooks.accept(notice(session, "participant_joined", ANNA))
+        await running.webhooks.accept(replace(notice(session, "participant_left", ANNA), age_s=40.0))
+        assert (await running.now(session.id)).room_status is RoomStatus.READY
