@@ -118,6 +118,29 @@ async def test_who_was_removed_comes_back_with_a_new_token_and_stays(
         assert names.count("client_joined") == 2
 
 
+async def test_who_gets_another_role_is_put_out_of_the_earlier_one_and_stays_in_the_new(
+    tmp_path: Path, fresh_livekit_server: LiveKitFactory
+) -> None:
+    async with system(tmp_path, fresh_livekit_server) as running:
+        created = await running.create(user_identity="anna")
+        path = f"/api/v1/sessions/{created['session_id']}"
+        async with joined(created) as first:
+            await running.until_status(created["session_id"], "Active")
+            operator = await running.post(f"{path}/token", {"user_identity": "anna", "role": "operator"})
+
+            async def is_out() -> bool:
+                return not first.isconnected()
+
+            await running.until(is_out, within_s=2, what="the client to be out")
+        await running.until_status(created["session_id"], "Ready")
+        async with joined(operator) as second:
+            await asyncio.sleep(1.0)
+            assert second.isconnected()
+            listed = (await running.get(f"{path}/participants"))["participants"]
+            assert [(p["identity"], p["role"], p["admitted"]) for p in listed] == [("anna", "operator", True)]
+            assert (await running.session(created["session_id"]))["room_status"] == "Ready"
+
+
 async def test_control_livekits_own_removal_lets_the_same_token_in_again(
     tmp_path: Path, fresh_livekit_server: LiveKitFactory
 ) -> None:
