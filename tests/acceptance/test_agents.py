@@ -82,7 +82,7 @@ async def test_an_agent_that_comes_after_its_session_is_dispatched_again(running
             assert await dispatches(running, created["session_id"], "echo") == 1
             async with joined(created):
                 await running.until_status(created["session_id"], "Active")  # the agent was no client
-            assert "control" not in {line["room"] for line in agent.said("asked")}
+            assert "control" not in {line["key"] for line in agent.said("asked")}
             lists = await livekit.room.list_participants(api.ListParticipantsRequest(room="control"))
             assert list(lists.participants) == []
             await running.post(f"/api/v1/sessions/{created['session_id']}/terminate", {})
