@@ -33,6 +33,9 @@ from sdk.wire import Accept, Hello, Offer, Ping, decode_orchestrator_frame, enco
 
 HERE: Final = Path(__file__).parent
 WARM_UP: Final = 40
+GOAL_P50: Final = 1.6  # of the floor's, at 1 and at 16 callers
+GOAL_P99: Final = 2.0
+GOAL_SERVICE: Final = 1.15  # p50 with one required service, of that without
 
 
 @dataclass(frozen=True, slots=True)
@@ -253,11 +256,19 @@ def summary(cells: dict[str, list[Cell]]) -> dict[str, Any]:
             pairs = list(zip(found, cells["bare"], strict=True))
             out[variant]["p50_ratio"] = round(statistics.median(c.p50 / f.p50 for c, f in pairs), 2)
             out[variant]["p99_ratio"] = round(statistics.median(c.p99 / f.p99 for c, f in pairs), 2)
+    pairs = list(zip(cells["service"], cells["plain"], strict=True))
+    out["service"]["of_plain"] = round(statistics.median(c.p50 / f.p50 for c, f in pairs), 2)
+    plain = out["plain"]
+    out["ok"] = (
+        plain["p50_ratio"] <= GOAL_P50
+        and plain["p99_ratio"] <= GOAL_P99
+        and out["service"]["of_plain"] <= GOAL_SERVICE
+    )
     return out
 
 
-def main() -> None:
-    """Measure and print."""
+def main() -> int:
+    """Measure and print; exit 1 when a goal was missed."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--calls", type=int, default=300, help="per cell at one caller; four times at 16")
@@ -267,14 +278,15 @@ def main() -> None:
     options = parser.parse_args()
     if options.serve_worker:
         uvloop.run(serve_worker(options.serve_worker))
-        return
+        return 0
     if options.serve_bare:
         serve_bare(options.serve_bare)
-        return
+        return 0
     result = uvloop.run(measure(rounds=options.rounds, calls=options.calls))
+    result["ok"] = all(found["ok"] for found in result["callers"].values())
     if options.json:
         print(json.dumps(result))
-        return
+        return 0 if result["ok"] else 1
     print(f"disk: 12 kB + fsync p50 {result['fsync_ms']['p50']} ms, p99 {result['fsync_ms']['p99']} ms")
     for callers, found in result["callers"].items():
         print(f"{callers} caller(s): bare p50 {found['bare']['p50_ms']} ms, p99 {found['bare']['p99_ms']} ms")
@@ -284,7 +296,14 @@ def main() -> None:
                 f"  {what}: p50 {row['p50_ms']} ms = {row['p50_ratio']} x, "
                 f"p99 {row['p99_ms']} ms = {row['p99_ratio']} x"
             )
+        print(f"  with the service {found['service']['of_plain']} x without: {_verdict(found['ok'])}")
+    print(f"goals: p50 {GOAL_P50} x, p99 {GOAL_P99} x the floor, with a service {GOAL_SERVICE} x without")
+    return 0 if result["ok"] else 1
+
+
+def _verdict(is_ok: bool) -> str:
+    return "met" if is_ok else "missed"
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())
