@@ -23,7 +23,7 @@ class Registration:
         worker_id: unique among all workers: the plain service id when the registration named none.
         endpoint: where a push worker is called; None for a pull worker.
         capacity: how many jobs at once; None means no limit.
-        seen_at: when it was last heard, to the accuracy of the registration timeout.
+        seen_at: when it was last heard; noted every hour, and when it is given up.
         drain_by: it takes nothing new, and what it still holds then is handed over; None: it was not asked
             to drain.
     """

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Final, Protocol
 
 import structlog
@@ -30,6 +30,7 @@ log = structlog.get_logger(__name__)
 
 MISSED_LIMIT: Final = 3  # heartbeats or probes in a row
 FORGOTTEN_AFTER: Final = timedelta(hours=24)
+_NOTED_EVERY: Final = timedelta(hours=1)
 
 
 class Line(Protocol):
@@ -51,7 +52,8 @@ class Worker:
 
     registration: Registration
     line: Line | None = None
-    heard_at: float  # monotonic seconds
+    heard_at: float  # monotonic seconds; before it `is_heard`, when we began to listen
+    is_heard: bool = True
     missed: int = 0
     probed_at: float = 0.0
     is_dead: bool = False
@@ -102,9 +104,8 @@ class Registry:
         """Take over the registrations of earlier starts; they are probed before they are believed dead."""
         now = self._clock.monotonic()
         for registration in await self._store.workers():
-            # A pull worker is away until it connects: its day of grace does not begin anew at each start.
-            away = self._store.now() - registration.seen_at if registration.endpoint is None else timedelta()
-            worker = Worker(registration=registration, heard_at=now - max(0.0, away.total_seconds()))
+            # Its day of grace does not begin anew at each start: what counts for that is `seen_at`.
+            worker = Worker(registration=registration, heard_at=now, is_heard=False)
             self._workers[registration.worker_id] = worker
 
     async def register(
@@ -255,6 +256,7 @@ class Registry:
     def heard(self, worker: Worker) -> bool:
         """Note a sign of life; True when it had been taken for dead."""
         worker.heard_at = self._clock.monotonic()
+        worker.is_heard = True
         worker.missed = 0
         was_dead, worker.is_dead = worker.is_dead, False
         return was_dead
@@ -263,19 +265,32 @@ class Registry:
         """Say that a worker is gone for now; one that registered again or was forgotten is not."""
         if not self.is_current(worker):
             return
-        registration = replace(worker.registration, seen_at=self._store.now())
+        registration = replace(worker.registration, seen_at=self._seen_at(worker))
         event = MicroserviceUnavailable(
             service_id=registration.service_id, worker_id=registration.worker_id, reason=reason
         )
         await self._store.save_worker(registration, (event,))
+        worker.registration = replace(worker.registration, seen_at=registration.seen_at)
         log.info("worker_unavailable", worker_id=registration.worker_id, reason=reason)
 
     async def forget_old(self) -> None:
-        """Drop registrations of workers that were not heard for a day."""
-        now = self._clock.monotonic()
+        """Drop registrations of workers that were not heard for a day; note when the others were."""
         for worker in self.all():
-            if worker.status == "Disconnected" and now - worker.heard_at > FORGOTTEN_AFTER.total_seconds():
-                await self.unregister(worker.registration.worker_id)
+            if not self.is_current(worker):
+                continue  # it registered again while an earlier one was written
+            seen_at = self._seen_at(worker)
+            if worker.status == "Disconnected":
+                if self._store.now() - seen_at > FORGOTTEN_AFTER:
+                    await self.unregister(worker.registration.worker_id)
+            elif seen_at - worker.registration.seen_at > _NOTED_EVERY:
+                await self._store.save_worker(replace(worker.registration, seen_at=seen_at))
+                worker.registration = replace(worker.registration, seen_at=seen_at)
+
+    def _seen_at(self, worker: Worker) -> datetime:
+        """Give when it was last heard, by the store's time; that may have been before this start."""
+        if not worker.is_heard:
+            return worker.registration.seen_at
+        return self._store.now() - timedelta(seconds=self._clock.monotonic() - worker.heard_at)
 
 
 def _candidate(worker: Worker) -> Candidate:

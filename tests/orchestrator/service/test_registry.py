@@ -247,3 +247,55 @@ async def test_restarts_do_not_keep_those_that_are_away() -> None:
             await registry.open()
             await registry.forget_old()
         assert registry.all() == []
+
+
+async def test_a_dead_push_worker_is_forgotten_though_the_orchestrator_restarts_daily() -> None:
+    """Each start probes it three times and gives it up; that is no sign of life."""
+    async with assembly() as running:
+        await running.registry.register(registration(running, endpoint="http://127.0.0.1:1"))
+        for start in range(3):
+            registry = Registry(store=running.store, clock=running.clock)
+            await registry.open()
+            (dead,) = registry.all()
+            assert dead.is_up, "it is probed before it is believed dead"
+            running.clock.advance(6)
+            dead.is_dead = True
+            await registry.unavailable(dead, "not heard for 6 s")
+            running.clock.advance(10 * 3600)
+            await registry.forget_old()
+            assert len(registry.all()) == (start < 2)
+        assert await running.store.workers() == []
+
+
+async def test_a_worker_that_lived_until_the_restart_has_its_day_from_then() -> None:
+    async with assembly() as running:
+        worker = await running.registry.register(registration(running, endpoint="http://127.0.0.1:1"))
+        for _ in range(48):  # two days of life, since it registered
+            running.clock.advance(3600)
+            running.registry.heard(worker)
+            await running.registry.forget_old()
+        registry = Registry(store=running.store, clock=running.clock)
+        await registry.open()
+        (again,) = registry.all()
+        again.is_dead = True
+        await registry.unavailable(again, "not heard for 6 s")
+        running.clock.advance(20 * 3600)
+        await registry.forget_old()
+        assert len(registry.all()) == 1
+        running.clock.advance(6 * 3600)
+        await registry.forget_old()
+        assert registry.all() == []
+
+
+async def test_a_life_is_noted_once_an_hour_and_is_no_event() -> None:
+    async with assembly() as running:
+        worker = await running.registry.register(registration(running), FakeLine())
+        (stored,) = await running.store.workers()
+        for minutes, noted in ((30, False), (31, True), (30, False)):
+            running.clock.advance(minutes * 60)
+            running.registry.heard(worker)
+            await running.registry.forget_old()
+            (now,) = await running.store.workers()
+            assert (now != stored) is noted
+            stored = now
+        assert await registry_events(running) == ["microservice_registered"]
