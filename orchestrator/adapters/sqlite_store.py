@@ -2,6 +2,7 @@
 
 What a call returned from survives a power cut: write-ahead log with `synchronous=FULL`. A COMMIT that fails
 ends the process: after a failed fsync nobody knows what the disk holds, and only a new start reads it anew.
+One that found the disk full does not: it failed before the fsync, and SQLite has undone it (decision 0010).
 Reads have a thread and a connection of their own, so that they never wait for the disk's fsync.
 """
 
@@ -297,6 +298,11 @@ class SqliteSessionStore:
             raise
         try:
             database.execute("COMMIT")
+        except apsw.FullError as error:
+            _roll_back(database)
+            for job in group:
+                job.error = _store_error(error)
+            return None
         except apsw.Error as error:
             _end_process(error)
         if head == self._head or self._on_commit is None:
@@ -336,7 +342,9 @@ def _roll_back(database: apsw.Cursor) -> None:
 
 def _end_process(error: apsw.Error) -> NoReturn:
     """End the process at once: no caller was told that its change is durable, and none may be."""
-    log.critical("store_commit_failed", error=type(error).__name__, detail=str(error))
-    sys.stdout.flush()
-    sys.stderr.flush()
-    os._exit(COMMIT_FAILED)
+    try:
+        log.critical("store_commit_failed", error=type(error).__name__, detail=str(error))
+        sys.stdout.flush()
+        sys.stderr.flush()
+    finally:  # also when the log's disk takes no more
+        os._exit(COMMIT_FAILED)

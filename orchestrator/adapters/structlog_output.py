@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import sys
 from collections.abc import Mapping, MutableMapping
-from typing import Any, Final
+from typing import Any, Final, TextIO, cast
 
 import structlog
 
@@ -50,10 +50,31 @@ def configure(*, level: str, output_format: str | None, service: str, environmen
     structlog.configure(
         processors=processors,
         wrapper_class=structlog.make_filtering_bound_logger(number),
-        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+        logger_factory=structlog.PrintLoggerFactory(cast(TextIO, StandardError())),
         cache_logger_on_first_use=True,
     )
     logging.basicConfig(level=max(number, logging.WARNING), stream=sys.stderr, format="%(name)s: %(message)s")
+
+
+class StandardError:
+    """Standard error, where a line that cannot be written is dropped.
+
+    It may be a file on a full disk, or a pipe whose reader is gone; the work goes on without its log.
+    """
+
+    def write(self, text: str) -> int:
+        """Write, if that is possible."""
+        try:
+            return sys.stderr.write(text)
+        except OSError:
+            return 0
+
+    def flush(self) -> None:
+        """Flush, if that is possible."""
+        try:
+            sys.stderr.flush()
+        except OSError:
+            pass
 
 
 def _strike_secrets(_: Any, __: str, line: MutableMapping[str, Any]) -> MutableMapping[str, Any]:

@@ -122,7 +122,7 @@ async def main():
     await store.open()
     await store.commit(first_change())
     print("first", flush=True)
-    limit = os.path.getsize({str(path)!r} + "-wal")  # the log cannot grow: as a full disk
+    limit = os.path.getsize({str(path)!r} + "-wal")  # the log cannot grow: an I/O error, no ENOSPC
     resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
     try:
         await store.commit(first_change("room-2", session_id="s2"))

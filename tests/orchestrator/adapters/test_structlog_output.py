@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import json
 import logging
+import os
+import subprocess
+import sys
 from collections.abc import Iterator
 from typing import Any
 
@@ -159,3 +162,27 @@ def test_the_standard_librarys_log_is_shown_from_warning_on(
 def test_an_unknown_level_is_refused() -> None:
     with pytest.raises(KeyError):
         set_up(level="loud")
+
+
+def test_a_line_that_cannot_be_written_ends_nothing() -> None:
+    """Standard error is a file on a full disk, or a pipe that nobody reads any more."""
+    script = """
+import structlog
+from orchestrator.adapters.structlog_output import configure
+configure(level="info", output_format="json", service="greenroom", environment="test")
+for number in range(3000):
+    structlog.get_logger().info("a line", number=number)
+print("went on")
+"""
+    with open("/dev/full", "wb") as full:
+        done = subprocess.run(
+            [sys.executable, "-c", script], stdout=subprocess.PIPE, stderr=full, timeout=60, check=False
+        )
+    assert done.stdout == b"went on\n"
+    reading, writing = os.pipe()
+    os.close(reading)
+    done = subprocess.run(
+        [sys.executable, "-c", script], stdout=subprocess.PIPE, stderr=writing, timeout=60, check=False
+    )
+    os.close(writing)
+    assert done.stdout == b"went on\n"

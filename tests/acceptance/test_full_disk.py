@@ -1,0 +1,57 @@
+"""The disk of store and log is full: the orchestrator refuses, goes on, and takes everything again later."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import subprocess
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+
+import pytest
+
+from greenroom.media_server import MediaServer
+from tests.acceptance.system import system
+
+pytestmark = pytest.mark.acceptance
+
+
+@pytest.fixture
+async def small_disk(tmp_path: Path) -> AsyncIterator[Path]:
+    """A file system of 4 MiB; needs the right to mount."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=4m", "tmpfs", str(folder)]
+    done = await asyncio.to_thread(subprocess.run, mount, capture_output=True, timeout=10)
+    if done.returncode != 0:
+        pytest.skip("no right to mount a file system")
+    yield folder
+    await asyncio.to_thread(subprocess.run, ["umount", "-l", str(folder)], check=True, timeout=10)
+
+
+async def test_a_full_disk_is_503_until_there_is_space_and_no_process_ends(
+    small_disk: Path, fresh_livekit_server: Callable[..., MediaServer]
+) -> None:
+    async with system(small_disk, fresh_livekit_server) as running:
+        before = await running.create()
+        filler = small_disk / "other"
+        with filler.open("wb", buffering=0) as other, pytest.raises(OSError, match="No space"):
+            other.writelines(itertools.repeat(bytes(4096), 10_000))
+        refused = 0
+        async with asyncio.timeout(30):
+            while refused < 20:  # the log may have room for a few
+                body = {"user_identity": "anna", "required_services": []}
+                async with running.http.post(f"{running.url}/api/v1/create-session", json=body) as answer:
+                    assert answer.status in (200, 503)
+                    refused += answer.status == 503
+                    if answer.status == 503:
+                        assert answer.headers["Retry-After"]
+        assert (await running.session(before["session_id"]))["room_status"] == "Ready", "reading goes on"
+        filler.unlink()
+        after = await running.create()
+        await running.post(f"/api/v1/sessions/{before['session_id']}/terminate", {})
+        await running.until_status(before["session_id"], "Terminated")
+        running.kill()
+        await running.start()
+        assert (await running.session(after["session_id"]))["room_status"] == "Ready"
+        assert running.stop() == 0
