@@ -44,6 +44,13 @@ class FakeRoutes:
         """Forget who registered."""
         self._workers.clear()
 
+    def take_worker_id(self, worker_id: str, service_id: str) -> str:
+        """Register a worker of either mode; gives why not, "" when it is registered."""
+        holder = self._workers.setdefault(worker_id, service_id)
+        if holder != service_id:
+            return f"worker_id {worker_id!r} is registered for service {holder!r}; choose another"
+        return ""
+
     def add_to(self, app: web.Application) -> None:
         """Add the routes."""
         app.router.add_post("/api/v1/microservices/register", self._register)
@@ -62,9 +69,9 @@ class FakeRoutes:
             problem = problem or "service_id: a recorder connects by /api/v1/workers/connect"
         if body.capacity is not None and body.capacity < 1:
             problem = problem or f"capacity: {body.capacity} is less than 1"
+        problem = problem or self.take_worker_id(body.worker_id or body.service_id, body.service_id)
         if problem:
             raise _invalid(problem)
-        self._workers[body.worker_id or body.service_id] = body.service_id
         message = "Microservice registered successfully"
         return _json(Registered(success=True, service_id=body.service_id, message=message))
 

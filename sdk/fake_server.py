@@ -180,6 +180,7 @@ class FakeServer:
             frame, problem = None, str(error) or "no hello in time"
         if isinstance(frame, Hello):
             problem = self.script.refuses_with or _hello_problem(frame)
+            problem = problem or self._routes.take_worker_id(frame.worker_id, frame.service_id)
             if not problem:
                 return frame
         await socket.close(code=WSCloseCode.POLICY_VIOLATION, message=problem.encode()[:120])

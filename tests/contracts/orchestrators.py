@@ -18,9 +18,10 @@ import msgspec
 
 from orchestrator.adapters.worker_callbacks import WorkerCallbacks
 from orchestrator.core.ids import SessionId
+from orchestrator.core.jobs import JobState
 from orchestrator.core.triggers import JobLost
 from orchestrator.settings import Settings
-from sdk.testing import FakeJob, FakeOrchestrator
+from sdk.testing import FakeJob, FakeOrchestrator, fake_token
 from sdk.wire import (
     Accept,
     Assign,
@@ -78,6 +79,14 @@ class Stand(ABC):
     async def call_leave(self, session_id: str) -> None:
         """Have it leave again."""
 
+    @abstractmethod
+    async def run_job(self, room: str) -> None:
+        """Give a worker of the SDK, which offers `asr`, a job in a room of this name."""
+
+    @abstractmethod
+    async def finish_job(self, room: str) -> None:
+        """End it, and wait until the worker's word for its end has come."""
+
 
 class RealStand(Stand):
     """The real orchestrator, over fakes of everything outside of it."""
@@ -115,6 +124,18 @@ class RealStand(Stand):
 
     async def call_leave(self, session_id: str) -> None:
         await self._end(session_id)
+
+    async def run_job(self, room: str) -> None:
+        self.world.mint.jwt_of = lambda grant: fake_token(grant.room_name, grant.identity)
+        await self.world.create(self.http, required_services=["asr"], room_name=room)
+
+    async def finish_job(self, room: str) -> None:
+        session = self.world.sessions.live.of_room(room)
+        assert session is not None
+        await self._end(session.id)
+        await until(lambda: self.world.sessions.live.get(session.id) is None)
+        over = await self.world.sessions.get(session.id)
+        assert [job.state for job in over.jobs] == [JobState.DONE]
 
     async def _end(self, session_id: str) -> None:
         async with self.http.post(f"/api/v1/sessions/{session_id}/terminate") as answer:
@@ -156,6 +177,26 @@ class FakeStand(Stand):
     async def call_leave(self, session_id: str) -> None:
         status, _ = await self.fake.leave_room(self._jobs[session_id])
         assert status == 200
+
+    async def run_job(self, room: str) -> None:
+        job = FakeJob(job_id="j1", attempt=1, session_id=room[5:], room_name=room, identity="asr")
+        self._jobs[room] = job
+        if self.fake.registrations:
+            status, _ = await self.fake.join_room(job)
+            assert status == 200
+            return
+        await self.fake.offer(job_id=job.job_id, session_id=job.session_id)
+        await self.fake.accepted(job)
+        await self.fake.assign(job)
+
+    async def finish_job(self, room: str) -> None:
+        job = self._jobs[room]
+        if self.fake.registrations:
+            status, _ = await self.fake.leave_room(job)
+            assert status == 200
+            return
+        await self.fake.leave(job)
+        await self.fake.reported(job, "done")
 
 
 @asynccontextmanager

@@ -107,6 +107,15 @@ async def test_who_connects_again_replaces_its_older_connection(stand: Stand) ->
         await offered(stand, new)
 
 
+async def test_a_worker_id_belongs_to_one_service(stand: Stand) -> None:
+    async with welcomed(stand, "asr", worker_id="w1") as holder, connected(stand) as other:
+        await other.say(Hello(service_id="tts", worker_id="w1"))
+        code, reason = await other.closed()
+        assert code == 1008
+        assert "'w1'" in reason
+        await offered(stand, holder)
+
+
 async def test_two_workers_are_two(stand: Stand) -> None:
     async with welcomed(stand, worker_id="w1") as one, welcomed(stand, worker_id="w2") as two:
         await one.hears_nothing()

@@ -155,6 +155,13 @@ async def test_workers_of_one_service_are_told_apart(stand: Stand) -> None:
         assert (status, error_word(text)) == (404, "MicroserviceNotFound")
 
 
+async def test_a_worker_id_belongs_to_one_service(stand: Stand) -> None:
+    await register(stand, worker_id="w1")
+    status, text = await post(stand, REGISTER, ASR | {"service_id": "tts", "worker_id": "w1"})
+    assert (status, error_word(text)) == (422, "InvalidRequest")
+    assert (await post(stand, HEARTBEAT.format("asr"), {"worker_id": "w1"}))[0] == 200
+
+
 @pytest.mark.parametrize("body", [{"load": 2}, {"load": -0.1}, {"load": "much"}, {"draining": 1}])
 async def test_a_heartbeat_that_makes_no_sense_is_a_422(stand: Stand, body: dict[str, Any]) -> None:
     await register(stand)

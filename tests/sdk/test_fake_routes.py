@@ -34,6 +34,16 @@ async def test_ready_is_written_down_for_sessions_of_the_fake() -> None:
         assert fake.ready_sessions == ["s1"]
 
 
+def test_a_worker_id_is_of_one_service_until_it_is_forgotten() -> None:
+    routes = FakeRoutes(lambda: 200)
+    assert routes.take_worker_id("w1", "asr") == routes.take_worker_id("w1", "asr") == ""
+    assert routes.take_worker_id("w1", "tts") == (
+        "worker_id 'w1' is registered for service 'asr'; choose another"
+    )
+    routes.forget_workers()
+    assert routes.take_worker_id("w1", "tts") == ""
+
+
 @pytest.mark.parametrize("name", ["x", "a b", "ü", "n" * MAX_NAME])
 def test_what_is_a_name(name: str) -> None:
     assert name_problem(name, "service_id") == ""

@@ -36,12 +36,11 @@ class FakeMint:
     def __init__(self, clock: FakeClock) -> None:
         self._clock = clock
         self.grants: list[Grant] = []
+        self.jwt_of: Callable[[Grant], str] = lambda grant: f"jwt-{grant.role}-{grant.identity}"
 
     def mint(self, grant: Grant) -> Token:
         self.grants.append(grant)
-        return Token(
-            jwt=f"jwt-{grant.role}-{grant.identity}", expires_at=self._clock.now() + timedelta(seconds=300)
-        )
+        return Token(jwt=self.jwt_of(grant), expires_at=self._clock.now() + timedelta(seconds=300))
 
 
 class FakeVerifier:
