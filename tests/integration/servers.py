@@ -10,7 +10,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, Self
 from urllib.parse import urlsplit
 
 from greenroom.media_binary import LIVEKIT_VERSION, find_livekit_server
@@ -48,7 +48,7 @@ class WebhookRelay:
         """Where LiveKit sends its webhooks."""
         return f"http://127.0.0.1:{self._server.server_address[1]}/webhook"
 
-    def __enter__(self) -> WebhookRelay:
+    def __enter__(self) -> Self:
         self._thread.start()
         return self
 

@@ -15,6 +15,7 @@ from greenroom import free_ports
 from greenroom.media_server import MediaServer, MediaServerSetup, answers
 from sdk.client import Client, ServerEvent
 from tests.acceptance.system import System
+from tests.integration.servers import WebhookRelay
 from tests.invariants.real.fleet import Fleet, fleet
 from tests.invariants.real.livekit_eye import LiveKitEye, livekit_eye
 from tests.invariants.real.tcp_proxy import TcpProxy
@@ -87,6 +88,7 @@ async def real_system(
     pull: int = 4,
     push: int = 2,
     zombies_say: Mapping[str, str] | None = None,
+    webhooks: WebhookRelay | None = None,
     **settings: str,
 ) -> AsyncIterator[RealSystem]:
     """Start everything and wait until the workers are registered.
@@ -96,12 +98,16 @@ async def real_system(
         make_media: starts a LiveKit server of the test's own.
         pull, push: how many workers of each kind.
         zombies_say: by worker id, what its jobs say when their process was frozen: `done` or `failed`.
+        webhooks: stands between LiveKit and ``door``; none: LiveKit calls there itself.
         **settings: of the orchestrator, as `section__key="toml value"`.
     """
     port = free_ports.free_port()
     async with AsyncExitStack() as stack:
         door = await stack.enter_async_context(TcpProxy(port))
-        media = make_media(webhook_urls=[f"{door.url}/api/v1/livekit/webhook"])
+        webhook_url = f"{door.url}/api/v1/livekit/webhook"
+        if webhooks is not None:
+            webhooks.target, webhook_url = webhook_url, webhooks.url
+        media = make_media(webhook_urls=[webhook_url])
         media_door = await stack.enter_async_context(TcpProxy(media.setup.http_port))
         system = ProxiedSystem(folder, media, port, **{**SETTINGS, **settings})
         system.livekit_port = media_door.port

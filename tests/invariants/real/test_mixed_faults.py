@@ -27,6 +27,7 @@ from tests.invariants.real.feed_checks import (
 )
 from tests.invariants.real.real_system import IS_FULL, RealSystem, real_system
 from tests.invariants.real.weather import Weather
+from tests.invariants.real.webhook_weather import WebhookWeather
 
 pytestmark = [pytest.mark.acceptance, pytest.mark.integration]
 
@@ -42,10 +43,17 @@ OVER: Final = ("Terminating", "Terminated")
 async def test_what_was_promised_holds_after_a_storm(
     tmp_path: Path, fresh_livekit_server: LiveKitFactory
 ) -> None:
+    with WebhookWeather(SEED) as webhooks:
+        await _storm(tmp_path, fresh_livekit_server, webhooks)
+    assert {"lose", "repeat", "delay"} <= webhooks.done.keys()
+
+
+async def _storm(tmp_path: Path, make_media: LiveKitFactory, webhooks: WebhookWeather) -> None:
     wrong: list[str] = []
     async with real_system(
         tmp_path,
-        fresh_livekit_server,
+        make_media,
+        webhooks=webhooks,
         # A rest after refusals may last `retry_interval`: with its 30 s nothing could be said after REST_S.
         microservices__retry_interval="3",
         microservices__join_timeout="15",
@@ -58,12 +66,11 @@ async def test_what_was_promised_holds_after_a_storm(
             async with asyncio.TaskGroup() as storm:
                 storm.create_task(callers.work(STORM_S))
                 storm.create_task(weather.blow(STORM_S))
+            webhooks.is_calm = True
             await weather.clear()
             wrong += await _until_right(running, callers.asked)
             told = await _told_to_all(running, got)
-            print(
-                "\n".join([f"seed {SEED}, {len(callers.asked)} creations, {len(told)} events", *weather.said])
-            )
+            assert running.system.stop() == 0  # before the clients leave, which would be news
         finally:
             reading.cancel()
             await asyncio.wait({reading}, timeout=5)
@@ -73,6 +80,7 @@ async def test_what_was_promised_holds_after_a_storm(
         wrong += check_moves(told) + check_attempts(told)
         wrong += check_deliveries(running.fleet.journal())
         wrong += check_store(told, _stored(tmp_path / "greenroom.db"))
+        print(f"seed {SEED}, {len(callers.asked)} creations, {len(told)} events, webhooks {webhooks.done}")
         print(*weather.said, sep="\n")
         assert wrong == [], "\n".join([*wrong, running.system.log()])
 
