@@ -32,6 +32,7 @@ from orchestrator.settings import Settings
 from orchestrator.web.app import build_app
 from orchestrator.web.server import EdgeRunner
 from orchestrator.wiring import Orchestrator, Parts
+from tests.fakes.receivers import FakeSender
 from tests.fakes.rooms import FakeRooms
 from tests.fakes.workers import FakeCaller
 
@@ -100,6 +101,8 @@ async def serve(way: str, folder: Path) -> None:
         rooms=FakeRooms(deployment_id=await store.deployment_id()),
         tokens=LivekitTokens(api_key=KEY, api_secret=SECRET, ttl_s=300),
         caller=FakeCaller(),
+        webhooks=store.webhooks,
+        sender=FakeSender(),
         clock=clock,
         instance=instance,
         connect_url="ws://127.0.0.1:1",

@@ -170,7 +170,7 @@ class ReconcileSettings(_Section):
 
 
 class NetworkSettings(_Section):
-    """Where workers may be called."""
+    """Where workers and webhooks may be called."""
 
     allow_private_endpoints: bool | None = Field(
         default=None,
@@ -186,12 +186,19 @@ class EventsSettings(_Section):
     lease: float = _seconds(10, "a command not finished in this time may be taken by another", at_most=300)
 
 
+class WebhooksSettings(_Section):
+    """Outgoing webhooks."""
+
+    timeout: float = _seconds(15, "a receiver must have answered within", at_most=60)
+    first_retry: float = _seconds(5, "pause after a first failure; doubles up to 600", at_most=600)
+    give_up: float = _seconds(86400, "a session whose deliveries fail this long gets dead letters")
+    max_targets: int = Field(default=20, ge=1, le=100, description="registrations at most")
+
+
 class LoggingSettings(_Section):
     """The log on standard error."""
 
-    level: Literal["debug", "info", "warning", "error"] = Field(
-        default="info", description="least level shown"
-    )
+    level: Literal["debug", "info", "warning", "error"] = Field(default="info", description="least shown")
     format: Literal["console", "json"] | None = Field(default=None, description="unset: by the terminal")
 
     @field_validator("level", mode="before")
@@ -270,6 +277,7 @@ class Settings(BaseSettings):
     reconcile: ReconcileSettings = ReconcileSettings()
     network: NetworkSettings = NetworkSettings()
     events: EventsSettings = EventsSettings()
+    webhooks: WebhooksSettings = WebhooksSettings()
     logging: LoggingSettings = LoggingSettings()
     service: ServiceSettings = ServiceSettings()
     store: StoreSettings = StoreSettings()
@@ -371,17 +379,14 @@ def _sentence(error: ErrorDetails, values: Mapping[str, Any], variables: Mapping
     if error["type"] == "extra_forbidden":
         return f"{place} is no setting of this version; see docs/SETTINGS.md for the names"
     cause = error.get("ctx", {}).get("error")
-    reason = str(cause) if error["type"] == "value_error" and cause else _phrase(error["msg"])
+    phrase = error["msg"][:1].lower() + error["msg"][1:]
+    reason = str(cause) if error["type"] == "value_error" and cause else phrase
     if "secret" in key:
         return f"{place} {reason}"
     value: Any = values
     for part in error["loc"]:
         value = value[part] if isinstance(value, Mapping) and part in value else None
     return f"{place} = {value!r}: {reason}"
-
-
-def _phrase(text: str) -> str:
-    return text[:1].lower() + text[1:]
 
 
 def _place(key: str, variables: Mapping[str, str]) -> str:

@@ -19,12 +19,15 @@ from orchestrator.adapters.livekit_rooms import LivekitRooms, connect_url
 from orchestrator.adapters.livekit_tokens import LivekitTokens
 from orchestrator.adapters.livekit_webhooks import LivekitWebhookVerifier
 from orchestrator.adapters.memory_store import MemorySessionStore
+from orchestrator.adapters.memory_webhooks import MemoryWebhooks
 from orchestrator.adapters.sqlite_store import SqliteSessionStore
 from orchestrator.adapters.system import SystemClock
+from orchestrator.adapters.webhook_sender import HttpWebhookSender
 from orchestrator.adapters.worker_callbacks import WorkerCallbacks
 from orchestrator.core.errors import RoomServerError
 from orchestrator.core.ids import InstanceId, RoomName
 from orchestrator.core.session import Limits
+from orchestrator.core.webhook_targets import RetryPolicy
 from orchestrator.ports import Clock, RoomServer, SessionStore, TokenMint, WorkerCaller
 from orchestrator.service.commands import CommandRunner
 from orchestrator.service.counted_rooms import CountedRooms
@@ -34,6 +37,7 @@ from orchestrator.service.feed import Feed
 from orchestrator.service.live import LiveSessions
 from orchestrator.service.liveness import Liveness
 from orchestrator.service.new_session import SessionPolicy
+from orchestrator.service.outgoing import OutgoingWebhooks
 from orchestrator.service.pull import PullWorkers
 from orchestrator.service.push import PushWorkers
 from orchestrator.service.reconcile import Reconciler
@@ -46,6 +50,7 @@ from orchestrator.web.app import build_app
 from orchestrator.web.metrics import LiveNumbers, Metrics
 from orchestrator.web.server import listening
 from orchestrator.web.services import Services, WebhookVerifier
+from orchestrator.webhook_ports import WebhookSender, WebhookStore
 from sdk.wire import RecordingTask
 
 log = structlog.get_logger(__name__)
@@ -59,6 +64,8 @@ class Parts:
     rooms: RoomServer
     tokens: TokenMint
     caller: WorkerCaller
+    webhooks: WebhookStore
+    sender: WebhookSender
     clock: Clock
     instance: InstanceId
     connect_url: str
@@ -149,6 +156,14 @@ class Orchestrator:
         self.push = PushWorkers(sessions=self.sessions, registry=self.registry, dispatch=self.dispatch)
         self.repeats = Repeats(store=parts.store, sessions=self.sessions, push=self.push)
         self.webhooks = Webhooks(self.sessions, self.reconciler)
+        self.outgoing = OutgoingWebhooks(
+            store=parts.store,
+            webhooks=parts.webhooks,
+            sender=parts.sender,
+            clock=parts.clock,
+            policy=RetryPolicy(first_s=settings.webhooks.first_retry, give_up_s=settings.webhooks.give_up),
+            max_targets=settings.webhooks.max_targets,
+        )
         self.metrics = Metrics(
             LiveNumbers(
                 sessions=live.all,
@@ -159,6 +174,7 @@ class Orchestrator:
                 events=lambda: self.sessions.events_committed,
                 reconcile_s=lambda: self.reconciler.last_pass_s,
                 rooms=self.rooms,
+                outgoing=self.outgoing,
             )
         )
         self.commands.on_failure = self.metrics.command_postponed
@@ -167,13 +183,20 @@ class Orchestrator:
         """Take over what the store holds: registrations first, so that open sessions find their workers."""
         await self.registry.open()
         await self.feed.open()
+        await self.outgoing.open()
         await self.sessions.open()
+
+    def notify(self, head_seq: int) -> None:
+        """Say that the feed's head is now here: to those who stream it and to those who deliver it."""
+        self.feed.notify(head_seq)
+        self.outgoing.notify(head_seq)
 
     async def run(self) -> None:
         """Run every loop until cancelled; one that fails ends them all, and with them the process."""
         async with asyncio.TaskGroup() as tasks:
             for work in (
                 self.feed.run,
+                self.outgoing.run,
                 self.commands.run,
                 self.deadlines.run,
                 self.reconciler.run_rooms,
@@ -198,6 +221,7 @@ class Orchestrator:
             repeats=self.repeats,
             webhooks=self.webhooks,
             verifier=verifier,
+            outgoing=self.outgoing,
             feed=self.feed,
             metrics=self.metrics,
         )
@@ -237,14 +261,17 @@ async def real_parts(settings: Settings, on_commit: Callable[[int], None]) -> As
     async with AsyncExitStack() as stack:
         path = settings.store.path
         store: SessionStore
+        webhooks: WebhookStore
         if path is None:
             store = MemorySessionStore(
                 clock=clock, instance_id=instance, lease_s=settings.events.lease, on_commit=on_commit
             )
+            webhooks = MemoryWebhooks()
         else:
             store = SqliteSessionStore(
                 path, clock=clock, instance_id=instance, lease_s=settings.events.lease, on_commit=on_commit
             )
+            webhooks = store.webhooks
         await store.open()
         stack.push_async_callback(store.close)
         # LiveKit's own timeouts lie above ours, so that rooms are ended by us.
@@ -267,11 +294,20 @@ async def real_parts(settings: Settings, on_commit: Callable[[int], None]) -> As
         )
         await caller.open()
         stack.push_async_callback(caller.close)
+        sender = HttpWebhookSender(
+            allow_private=settings.allow_private_endpoints,
+            timeout_s=settings.webhooks.timeout,
+            now=clock.now,
+        )
+        await sender.open()
+        stack.push_async_callback(sender.close)
         yield Parts(
             store=store,
             rooms=rooms,
             tokens=LivekitTokens(api_key=media.api_key, api_secret=media.api_secret, ttl_s=media.token_ttl_s),
             caller=caller,
+            webhooks=webhooks,
+            sender=sender,
             clock=clock,
             instance=instance,
             connect_url=connect_url(media.server_url),
@@ -293,7 +329,7 @@ async def run(settings: Settings) -> None:
 
     async with real_parts(settings, lambda head: heads[0](head) if heads else None) as parts:
         orchestrator = Orchestrator(parts, settings)
-        heads.append(orchestrator.feed.notify)
+        heads.append(orchestrator.notify)
         await orchestrator.open()
         verifier = LivekitWebhookVerifier(media.api_key, media.api_secret)
         app = build_app(orchestrator.services(verifier))

@@ -18,8 +18,8 @@ PAGE: Final = "docs/ROUTES.md"
 INTRODUCTION: Final = f"""# Routes
 
 Printed from the route list by `make docs`. Bodies are JSON of at most {MAX_BODY_BYTES // 1024 // 1024} MiB
-that arrive within {READ_DEADLINE_S:g} s; unknown fields are ignored. Times are RFC 3339 in UTC. Every answer
-carries `X-Request-ID`: the one you sent, else a new one.
+that arrive within {READ_DEADLINE_S:g} s; unknown fields are ignored, except by the routes of webhooks (422).
+Times are RFC 3339 in UTC. Every answer carries `X-Request-ID`: the one you sent, else a new one.
 """
 
 KEYS: Final = f"""## Requests that may come again
@@ -53,11 +53,11 @@ One body for every error, those of the framework included:
 | 400 | InvalidRequest | the body is no JSON, or the bytes are no HTTP |
 | 401 | Unauthorized | a webhook that our LiveKit did not sign |
 | 403 | Forbidden | a foreign page would change something or opens a socket; a token for one who was removed |
-| 404 | SessionNotFound, MicroserviceNotFound, NotFound | there is no such thing, or no such path |
+| 404 | SessionNotFound, MicroserviceNotFound, WebhookNotFound, NotFound | there is no such thing, or path |
 | 405 | MethodNotAllowed | the `Allow` header lists the methods |
 | 406 | NotAcceptable | the streaming create without `Accept: text/event-stream` |
 | 408 | Timeout | `strict` ended the session (`details.session_id`) while the caller waited; a slow body |
-| 409 | RoomNameTaken, IllegalTransition, StaleAttempt, KeyOutlived | the state of things does not allow it |
+| 409 | RoomNameTaken, IllegalTransition, StaleAttempt, KeyOutlived, WebhookLimit | the state forbids it |
 | 413 | PayloadTooLarge | the body is over the limit |
 | 415 | UnsupportedMediaType | the body is not `application/json` |
 | 417 | ExpectationFailed | an `Expect` header other than `100-continue` |

@@ -27,6 +27,7 @@ NO_MIRROR = {
     "*/__main__.py": "started as a program by the acceptance tests",
     "*/wiring.py": "chooses adapters; the acceptance tests run what it makes",
     "*/ports.py": "protocols; their suites are in tests/contracts",
+    "*/webhook_ports.py": "protocols likewise",
     "*/errors.py": "classes without behaviour",
     "orchestrator/core/ids.py": "names for strings",
 }

@@ -9,7 +9,7 @@ from typing import Final
 
 import apsw
 
-from orchestrator.adapters import sqlite_request_keys
+from orchestrator.adapters import sqlite_request_keys, sqlite_webhooks
 from orchestrator.core.errors import SettingsError
 from orchestrator.ports import Clock
 
@@ -62,7 +62,7 @@ CREATE TABLE workers (
     record BLOB NOT NULL
 ) STRICT;
 """
-_SINCE_2: Final = sqlite_request_keys.TABLE
+_SINCE_2: Final = sqlite_request_keys.TABLE + sqlite_webhooks.TABLES
 
 
 class FileLock:

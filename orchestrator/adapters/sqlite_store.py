@@ -26,6 +26,7 @@ from orchestrator.adapters.session_json import encode_worker
 from orchestrator.adapters.sqlite_commits import Written, commit_changes, prepare_change
 from orchestrator.adapters.sqlite_lane import Job, Lane
 from orchestrator.adapters.sqlite_schema import FileLock, connect, make_folder, prepare
+from orchestrator.adapters.sqlite_webhooks import SqliteWebhooks
 from orchestrator.core.errors import OrchestratorError, SessionNotFoundError, SettingsError, StoreError
 from orchestrator.core.events import RegistryEvent
 from orchestrator.core.ids import InstanceId, SessionId, WorkerId
@@ -81,6 +82,7 @@ class SqliteSessionStore:
         self._reader: Lane[apsw.Cursor] = Lane(
             name="store-reader", run_group=self._read_group, timeout_s=timeout_s
         )
+        self.webhooks = SqliteWebhooks(writer=self._writer, reader=self._reader)
 
     async def open(self) -> None:
         """Open the file, make the tables if it is new, take it."""

@@ -3,6 +3,8 @@
 OrchestratorError
 ├── SessionNotFoundError      404: no such session (or not yours)
 ├── WorkerNotFoundError       404: no such registration; register again
+├── WebhookNotFoundError      404: no such outgoing webhook, or no such dead letter
+├── WebhookLimitError         409: there are as many outgoing webhooks as there may be
 ├── IllegalTransitionError    409 from HTTP; a late hint is logged and dropped
 ├── BarredError               403: was removed from the session and is kept out
 ├── WorkerIdTakenError        422: another service has this worker id; choose another
@@ -38,6 +40,14 @@ class SessionNotFoundError(OrchestratorError):
 
 class WorkerNotFoundError(OrchestratorError):
     """There is no registration of this service or worker."""
+
+
+class WebhookNotFoundError(OrchestratorError):
+    """There is no outgoing webhook, or no dead letter, of this id."""
+
+
+class WebhookLimitError(OrchestratorError):
+    """There are as many outgoing webhooks as there may be."""
 
 
 class IllegalTransitionError(OrchestratorError):

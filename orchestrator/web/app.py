@@ -8,7 +8,14 @@ from typing import Final
 
 from aiohttp import web
 
-from orchestrator.web import health, participant_routes, session_routes, webhook_routes, worker_routes
+from orchestrator.web import (
+    health,
+    participant_routes,
+    session_routes,
+    webhook_routes,
+    webhook_target_routes,
+    worker_routes,
+)
 from orchestrator.web.browser_checks import BROWSERS, BrowserChecks
 from orchestrator.web.errors import MAX_BODY_BYTES, error_response, expectation_problem
 from orchestrator.web.health import READINESS, Readiness
@@ -35,6 +42,7 @@ class Route:
 API: Final = "/api/v1"
 _SESSION: Final = f"{API}/sessions/{{session_id}}"
 _SERVICE: Final = f"{API}/microservices/{{service_id}}"
+_WEBHOOK: Final = f"{API}/webhooks/{{webhook_id}}"
 
 ROUTES: Final = (
     Route("GET", "/health", health.health),
@@ -57,6 +65,14 @@ ROUTES: Final = (
     Route("DELETE", _SERVICE, worker_routes.unregister_worker),
     Route("POST", f"{_SERVICE}/heartbeat", worker_routes.heartbeat),
     Route("GET", f"{API}/workers/connect", worker_routes.connect_worker, is_lasting=True),
+    Route("POST", f"{API}/webhooks", webhook_target_routes.register_webhook),
+    Route("GET", f"{API}/webhooks", webhook_target_routes.list_webhooks),
+    Route("GET", _WEBHOOK, webhook_target_routes.get_webhook),
+    Route("DELETE", _WEBHOOK, webhook_target_routes.delete_webhook),
+    Route("POST", f"{_WEBHOOK}/pause", webhook_target_routes.pause_webhook),
+    Route("POST", f"{_WEBHOOK}/resume", webhook_target_routes.resume_webhook),
+    Route("GET", f"{_WEBHOOK}/dead-letters", webhook_target_routes.list_dead_letters),
+    Route("POST", f"{_WEBHOOK}/redeliver", webhook_target_routes.redeliver),
     Route("POST", f"{API}/livekit/webhook", webhook_routes.livekit_webhook),
 )
 

@@ -1,4 +1,4 @@
-"""Whether an address may be called as a push worker. What counts is the address, not its spelling."""
+"""Whether a worker or a webhook may be called. What counts is the address, not its spelling."""
 
 from __future__ import annotations
 
@@ -21,14 +21,19 @@ async def endpoint_problem(endpoint: str, *, allow_private: bool) -> str | None:
     """
     if len(endpoint) > MAX_ENDPOINT:
         return f"{shown(endpoint)} has {len(endpoint)} characters; the limit is {MAX_ENDPOINT}"
+    if "?" in endpoint and "#" not in endpoint:
+        return f"{shown(endpoint)} holds a query; write http://HOST:PORT[/PATH]"
+    return await url_problem(endpoint, allow_private=allow_private)
+
+
+async def url_problem(url: str, *, allow_private: bool) -> str | None:
+    """Say in one sentence why this URL may not be called; None when it may. Names are looked up as above."""
     try:
-        check_url(endpoint, allow_private=allow_private)
+        check_url(url, allow_private=allow_private)
     except ValueError as error:
         return str(error)
-    if "?" in endpoint:
-        return f"{shown(endpoint)} holds a query; write http://HOST:PORT[/PATH]"
-    problem = None if allow_private else await _name_problem(endpoint)
-    return problem and f"{shown(endpoint)} {problem}"
+    problem = None if allow_private else await _name_problem(url)
+    return problem and f"{shown(url)} {problem}"
 
 
 async def _name_problem(endpoint: str) -> str | None:

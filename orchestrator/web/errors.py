@@ -36,6 +36,8 @@ from orchestrator.core.errors import (
     StaleAttemptError,
     StoreError,
     VersionConflictError,
+    WebhookLimitError,
+    WebhookNotFoundError,
     WebhookRefusedError,
     WorkerIdTakenError,
     WorkerNotFoundError,
@@ -181,6 +183,10 @@ def _service_problem(error: OrchestratorError) -> Problem | None:
             return _problem(404, "SessionNotFound", str(error), {"session_id": error.session_id})
         case WorkerNotFoundError():
             return _problem(404, "MicroserviceNotFound", str(error))
+        case WebhookNotFoundError():
+            return _problem(404, "WebhookNotFound", str(error))
+        case WebhookLimitError():
+            return _problem(409, "WebhookLimit", str(error))
         case BarredError():
             return _problem(403, "Forbidden", str(error))
         case WorkerIdTakenError():

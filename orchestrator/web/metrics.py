@@ -16,6 +16,8 @@ from orchestrator.core.jobs import JobState
 from orchestrator.core.session import Session
 from orchestrator.core.states import RoomStatus
 from orchestrator.service.counted_rooms import CountedRooms
+from orchestrator.service.outgoing import OutgoingWebhooks
+from orchestrator.service.webhook_line import Outcome
 
 CONTENT_TYPE: Final = CONTENT_TYPE_PLAIN_0_0_4
 _BUCKETS: Final = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 15.0)
@@ -33,6 +35,7 @@ class LiveNumbers:
         jobs_queued: jobs that wait for somebody.
         events: events of sessions committed since the start.
         reconcile_s: how long the last pass over all rooms took.
+        outgoing: receivers of events; there are at most `[webhooks] max_targets`.
     """
 
     sessions: Callable[[], list[Session]]
@@ -43,6 +46,7 @@ class LiveNumbers:
     events: Callable[[], int]
     reconcile_s: Callable[[], float]
     rooms: CountedRooms
+    outgoing: OutgoingWebhooks
 
 
 class Metrics:
@@ -153,6 +157,7 @@ class _LiveCollector:
         )
         yield CounterMetricFamily("greenroom_events", "Events of sessions committed", value=live.events())
         yield from self._livekit()
+        yield from self._outgoing()
 
     def _livekit(self) -> Iterator[Metric]:
         calls = CounterMetricFamily(
@@ -167,6 +172,30 @@ class _LiveCollector:
             seconds.add_metric([call], spent_s)
         yield calls
         yield seconds
+
+    def _outgoing(self) -> Iterator[Metric]:
+        outgoing = self._live.outgoing
+        sent = CounterMetricFamily(
+            "greenroom_webhook_deliveries", "Outgoing deliveries by outcome of the try", labels=["outcome"]
+        )
+        for outcome in get_args(Outcome):
+            sent.add_metric([outcome], outgoing.outcomes[outcome])
+        lag = GaugeMetricFamily(
+            "greenroom_webhook_lag_events",
+            "Events of the feed since the oldest that a receiver may lack",
+            labels=["webhook_id"],
+        )
+        held = GaugeMetricFamily(
+            "greenroom_webhook_held_sessions",
+            "Sessions held back from a receiver because a delivery failed",
+            labels=["webhook_id"],
+        )
+        for view in outgoing.all():
+            lag.add_metric([view.target.id], view.lag_events)
+            held.add_metric([view.target.id], view.held_sessions)
+        yield sent
+        yield lag
+        yield held
 
 
 def _gauge(name: str, text: str, value: float) -> GaugeMetricFamily:

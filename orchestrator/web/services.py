@@ -10,6 +10,7 @@ from aiohttp import web
 from orchestrator.ports import Notice, RoomServer, SessionStore
 from orchestrator.service.dispatch import Dispatch
 from orchestrator.service.feed import Feed
+from orchestrator.service.outgoing import OutgoingWebhooks
 from orchestrator.service.pull import PullWorkers
 from orchestrator.service.push import PushWorkers
 from orchestrator.service.registry import Registry
@@ -46,6 +47,7 @@ class Services:
     repeats: Repeats
     webhooks: Webhooks
     verifier: WebhookVerifier
+    outgoing: OutgoingWebhooks
     feed: Feed
     metrics: Metrics
 

@@ -13,6 +13,7 @@ from dataclasses import replace
 from typing import Any
 
 from orchestrator.adapters.livekit_tokens import LivekitTokens
+from orchestrator.adapters.memory_webhooks import MemoryWebhooks
 from orchestrator.core.ids import InstanceId, ServiceId, SessionId, WorkerId
 from orchestrator.core.session import Session
 from orchestrator.core.triggers import DeadlineReached
@@ -21,6 +22,7 @@ from orchestrator.settings import Settings
 from orchestrator.wiring import Orchestrator, Parts
 from tests.fakes.clock import FakeClock
 from tests.fakes.faulty_store import FaultyStore
+from tests.fakes.receivers import FakeSender
 from tests.fakes.rooms import FakeRooms
 from tests.fakes.workers import FakeCaller
 
@@ -124,6 +126,8 @@ async def assembly(**sections: Any) -> AsyncIterator[Assembly]:
         rooms=rooms,
         tokens=LivekitTokens(api_key="key", api_secret=SECRET, ttl_s=300),
         caller=caller,
+        webhooks=MemoryWebhooks(),
+        sender=FakeSender(),
         clock=clock,
         instance=instance,
         connect_url="ws://127.0.0.1:7880",

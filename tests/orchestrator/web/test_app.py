@@ -7,6 +7,8 @@ from aiohttp import ClientSession
 
 from orchestrator.web.app import ROUTES, Route
 
+READ = {(route.method, route.path) for route in ROUTES}  # a path that is also read, by another handler
+
 
 @pytest.mark.parametrize("route", ROUTES, ids=lambda route: f"{route.method} {route.path}")
 def test_a_route_says_what_it_does(route: Route) -> None:
@@ -18,7 +20,9 @@ def test_no_route_is_listed_twice() -> None:
 
 
 @pytest.mark.parametrize(
-    "route", [r for r in ROUTES if r.method != "GET"], ids=lambda r: f"{r.method} {r.path}"
+    "route",
+    [r for r in ROUTES if r.method != "GET" and ("GET", r.path) not in READ],
+    ids=lambda r: f"{r.method} {r.path}",
 )
 async def test_what_changes_something_is_no_get(client: ClientSession, route: Route) -> None:
     path = route.path.replace("{session_id}", "s").replace("{service_id}", "a")

@@ -12,6 +12,7 @@ from typing import Any
 from aiohttp import ClientResponse, ClientSession, TCPConnector
 
 from orchestrator.adapters.memory_store import MemorySessionStore
+from orchestrator.adapters.memory_webhooks import MemoryWebhooks
 from orchestrator.core.errors import WebhookRefusedError
 from orchestrator.core.events import SessionEvent
 from orchestrator.core.grants import Grant
@@ -24,6 +25,7 @@ from orchestrator.web.app import build_app
 from orchestrator.web.server import listening
 from orchestrator.wiring import Orchestrator, Parts
 from tests.fakes.clock import FakeClock
+from tests.fakes.receivers import FakeSender
 from tests.fakes.rooms import FakeRooms
 from tests.fakes.workers import FakeCaller
 
@@ -70,17 +72,22 @@ class World:
 
     def __post_init__(self) -> None:
         self.store = MemorySessionStore(
-            clock=self.clock, instance_id=InstanceId("i1"), on_commit=lambda head: self.feed.notify(head)
+            clock=self.clock,
+            instance_id=InstanceId("i1"),
+            on_commit=lambda head: self.orchestrator.notify(head),
         )
         self.rooms = FakeRooms(deployment_id=self.store._deployment_id)
         self.mint = FakeMint(self.clock)
         self.caller = FakeCaller()
+        self.webhooks, self.sender = MemoryWebhooks(), FakeSender()
         self.orchestrator = Orchestrator(
             Parts(
                 store=self.store,
                 rooms=self.rooms,
                 tokens=self.mint,
                 caller=self.real_caller or self.caller,
+                webhooks=self.webhooks,
+                sender=self.sender,
                 clock=self.clock,
                 instance=InstanceId("i1"),
                 connect_url="ws://127.0.0.1:7880",
