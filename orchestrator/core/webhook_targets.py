@@ -30,7 +30,7 @@ MAX_DEAD_LETTERS: Final = 1000  # kept of one target; the oldest are forgotten
 LONGEST_RETRY_S: Final = 600.0
 SECRET_PREFIX: Final = "whsec_"  # noqa: S105  # the specification's
 SECRET_BYTES: Final = (24, 64)  # of a key: least and most; the specification's recommendation
-_MAX_RETRY_AFTER_S: Final = 3600.0
+MAX_RETRY_AFTER_S: Final = 3600.0  # a receiver that asks for more is called then
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -141,7 +141,7 @@ class SendOutcome:
     def pause_s(self) -> float:
         """How long the whole target is left alone: it said that it has too much to do, and for how long."""
         if self.status in (429, 503) and self.retry_after_s is not None:
-            return min(self.retry_after_s, _MAX_RETRY_AFTER_S)
+            return min(self.retry_after_s, MAX_RETRY_AFTER_S)
         return 0.0
 
 
@@ -158,7 +158,7 @@ def failed(held: Held, outcome: SendOutcome, *, now: datetime, luck: float, poli
     longest = min(LONGEST_RETRY_S, policy.first_s * 2.0 ** min(held.tries, 30))
     delay_s = longest * (0.5 + 0.5 * luck)
     if outcome.retry_after_s is not None:
-        delay_s = max(delay_s, min(outcome.retry_after_s, _MAX_RETRY_AFTER_S))
+        delay_s = max(delay_s, min(outcome.retry_after_s, MAX_RETRY_AFTER_S))
     return replace(
         held, tries=held.tries + 1, since=held.since or now, due_at=now + timedelta(seconds=delay_s)
     )

@@ -20,6 +20,7 @@ from orchestrator.core.events import FeedEvent
 from orchestrator.core.ids import SessionId
 from orchestrator.core.webhook_targets import (
     MAX_HELD,
+    MAX_RETRY_AFTER_S,
     DeadLetter,
     Held,
     Lane,
@@ -36,6 +37,7 @@ PAGE: Final = 128  # events in memory at once
 SENDING: Final = 8  # deliveries at once in the order of the feed
 RETRYING: Final = 4  # held sessions tried again at once
 POLL_S: Final = 1.0  # the safety net under every wake-up
+LANE_S: Final = 2.0  # a session that needs longer for its part of a page goes on beside the next pages
 REST_S: Final = 0.05  # between two reads of the feed, so that many commits are one read
 SAVE_S: Final = 0.5  # between two saves of the progress; what was sent since is sent again after a kill
 STORE_DEADLINE_S: Final = 10.0
@@ -129,6 +131,9 @@ class Courier:
             self._held.clear()
             self._generation, self._page_end = page.generation, page.head_seq
             self._hold(None, self._gap_after(gap))
+        latest = self._parts.store.now() + timedelta(seconds=MAX_RETRY_AFTER_S)
+        for lane, held in self._held.items():  # the machine's clock may have been set back meanwhile
+            self._held[lane] = replace(held, due_at=min(held.due_at, latest))
 
     async def _follow(self) -> None:
         while True:
@@ -179,8 +184,13 @@ class Courier:
                 tasks.create_task(self._deliver_lane(lane, own, slots))
 
     async def _deliver_lane(self, lane: Lane, events: list[FeedEvent], slots: asyncio.Semaphore) -> None:
+        clock = self._parts.clock
+        began_s = clock.monotonic()
         try:
             for event in events:
+                if event is not events[0] and clock.monotonic() - began_s > LANE_S:
+                    self._hold(lane, Held(seq=event.seq, due_at=self._parts.store.now()))
+                    break
                 outcome = await self.line.send(self.line.message(self._generation, event))
                 if not outcome.is_delivered:
                     held = Held(seq=event.seq, due_at=self._parts.store.now())

@@ -220,6 +220,7 @@ async def test_a_private_address_is_not_called_whatever_name_leads_there() -> No
         ("Sat, 21 Nov 2026 12:01:00 -0000", 60),
         ("Sat, 21 Nov 2020 12:01:00 GMT", 0),
         ("Sat, 99 Nov 2026 12:01:00 GMT", None),
+        ("Sat, 21 Nov 2026 12:01:00 +99999999999999999", None),
     ],
 )
 def test_retry_after_is_seconds_or_a_date(value: str | None, seconds: float | None) -> None:

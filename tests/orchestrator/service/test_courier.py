@@ -103,6 +103,44 @@ async def test_a_receiver_that_hangs_gets_no_more_than_its_slots(stage: Stage) -
         assert stage.got(name) == [2, 3, 4, 5, 6]
 
 
+async def test_a_session_that_is_slow_delays_nobody_else(stage: Stage) -> None:
+    gate = asyncio.Event()
+
+    def answer(got: Got) -> SendOutcome:
+        if got.session_id == "a":
+            stage.clock.advance(3)
+            stage.sender.hanging = gate  # the next delivery, its second, hangs
+        return OK
+
+    stage.sender.answer = answer
+    await stage.say("a", 3)
+    courier = await stage.start()
+    await until(lambda: len(stage.sender.tries) == 2)
+    stage.sender.hanging = None
+    await stage.say("b", 2)
+    await stage.until_got("b", 3)
+    assert (stage.got("a"), courier.held) == ([2], 1)
+    gate.set()
+    await stage.until_got("a", 4)
+    assert stage.got("a") == [2, 3, 4]
+    await until(lambda: courier.held == 0)
+
+
+async def test_a_clock_that_was_set_back_holds_nobody_for_longer_than_an_hour(stage: Stage) -> None:
+    stage.sender.answer = lambda got: REFUSED
+    await stage.start()
+    await stage.say("a")
+    await stage.until_failed("a")
+    await stage.stop()
+    stage.clock.wall -= timedelta(days=30)
+    stage.sender.answer = lambda got: OK
+    courier = await stage.start()
+    await asyncio.sleep(0.02)
+    assert (stage.got("a"), courier.held) == ([], 1)
+    stage.clock.advance(3601)
+    await stage.until_got("a", 2)
+
+
 async def test_when_too_many_sessions_fail_the_cursor_stops_and_all_goes_on_later(stage: Stage) -> None:
     names = [f"s{number}" for number in range(MAX_HELD + SENDING + 30)]
     for name in names:
