@@ -33,6 +33,7 @@ from orchestrator.service.commands import CommandRunner
 from orchestrator.service.counted_rooms import CountedRooms
 from orchestrator.service.deadlines import DeadlineSweeper
 from orchestrator.service.dispatch import Dispatch
+from orchestrator.service.draining import Drains
 from orchestrator.service.feed import Feed
 from orchestrator.service.live import LiveSessions
 from orchestrator.service.liveness import Liveness
@@ -143,10 +144,12 @@ class Orchestrator:
             keep_alive_s=settings.events.keep_alive,
             retention_s=settings.events.retention,
         )
+        self.drains = Drains(sessions=self.sessions, registry=self.registry, dispatch=self.dispatch)
         self.pull = PullWorkers(
             sessions=self.sessions,
             registry=self.registry,
             dispatch=self.dispatch,
+            drains=self.drains,
             looker=self.reconciler,
             feed=self.feed,
             clock=parts.clock,
@@ -202,6 +205,7 @@ class Orchestrator:
                 self.reconciler.run_rooms,
                 self.reconciler.run_participants,
                 self.liveness.run,
+                self.drains.run,
                 self.pull.after_start,
                 self.repeats.run,
             ):
@@ -218,6 +222,7 @@ class Orchestrator:
             dispatch=self.dispatch,
             push=self.push,
             pull=self.pull,
+            drains=self.drains,
             repeats=self.repeats,
             webhooks=self.webhooks,
             verifier=verifier,

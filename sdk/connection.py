@@ -219,6 +219,8 @@ class Connection:
             capacity=settings.capacity,
             in_default=settings.in_default,
             sdk_version=_version(),
+            again=self._heard_at is not None,
+            draining=self._is_draining,
             resuming=list(dict.fromkeys([*held, *self._outbox.jobs()])),
         )
 

@@ -194,7 +194,7 @@ class HeldJob(_Shape, frozen=True, kw_only=True):
 
 
 class Hello(_Frame, frozen=True, kw_only=True, tag="hello"):
-    """First frame, within 10 s of the connection. ``capacity`` None means no limit."""
+    """First frame, within 10 s. ``capacity`` None: no limit; ``again``: this process was welcomed before."""
 
     service_id: str
     worker_id: str
@@ -203,6 +203,8 @@ class Hello(_Frame, frozen=True, kw_only=True, tag="hello"):
     capacity: int | None = 1
     in_default: bool = True
     sdk_version: str = ""
+    again: bool = False
+    draining: bool = False
     resuming: list[HeldJob] = []
 
 

@@ -21,6 +21,7 @@ from orchestrator.core.workers import Registration
 from orchestrator.ports import Clock
 from orchestrator.service.deadlines import Looker
 from orchestrator.service.dispatch import Dispatch
+from orchestrator.service.draining import Drains
 from orchestrator.service.feed import Feed
 from orchestrator.service.registry import Line, Registry, Worker
 from orchestrator.service.sessions import Sessions
@@ -61,6 +62,7 @@ class PullWorkers:
         sessions: Sessions,
         registry: Registry,
         dispatch: Dispatch,
+        drains: Drains,
         looker: Looker,
         feed: Feed,
         clock: Clock,
@@ -73,6 +75,7 @@ class PullWorkers:
         self._sessions = sessions
         self._registry = registry
         self._dispatch = dispatch
+        self._drains = drains
         self._looker = looker
         self._feed = feed
         self._clock = clock
@@ -104,7 +107,9 @@ class PullWorkers:
                 seen_at=now,
             ),
             line,
+            is_again=hello.again,
         )
+        worker.is_draining = hello.draining
         resumed = [
             held for held in hello.resuming if self._dispatch.holds(worker_id, held.job_id, held.attempt)
         ]
@@ -119,6 +124,7 @@ class PullWorkers:
         for held in hello.resuming:
             if held not in resumed:
                 line.send(Stale(job_id=held.job_id, attempt=held.attempt))
+        self._drains.tell(worker)
         keep = frozenset(JobId(held.job_id) for held in resumed)
         await self._dispatch.lose_jobs(worker_id, "the worker came back without it", keep)
         for held in resumed:

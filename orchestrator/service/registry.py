@@ -151,6 +151,26 @@ class Registry:
         self._workers[registration.worker_id] = worker
         return worker
 
+    async def drain(self, worker_id: WorkerId, drain_by: datetime) -> Worker:
+        """Have a worker take nothing new; of two deadlines the earlier counts. Durable when this returns.
+
+        Raises:
+            WorkerNotFoundError: it is not registered.
+        """
+        worker = self.get(worker_id)
+        before = worker.registration
+        if before.drain_by is not None and before.drain_by <= drain_by:
+            return worker
+        event = MicroserviceUnavailable(service_id=before.service_id, worker_id=worker_id, reason="draining")
+        registration = replace(before, drain_by=drain_by)
+        await self._store.save_worker(registration, (event,) if before.drain_by is None else ())
+        if self.is_current(worker):
+            worker.registration = registration
+            return worker
+        current = self.get(worker_id)  # it registered anew meanwhile, which ends a drain
+        await self._store.save_worker(current.registration)
+        return current
+
     def _holder(self, registration: Registration) -> Worker | None:
         """Give who has the worker id now; a worker of another service may not take it over."""
         old = self._workers.get(registration.worker_id)

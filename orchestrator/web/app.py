@@ -64,6 +64,7 @@ ROUTES: Final = (
     Route("GET", _SERVICE, worker_routes.get_service),
     Route("DELETE", _SERVICE, worker_routes.unregister_worker),
     Route("POST", f"{_SERVICE}/heartbeat", worker_routes.heartbeat),
+    Route("POST", f"{API}/workers/{{worker_id}}/drain", worker_routes.drain_worker),
     Route("GET", f"{API}/workers/connect", worker_routes.connect_worker, is_lasting=True),
     Route("POST", f"{API}/webhooks", webhook_target_routes.register_webhook),
     Route("GET", f"{API}/webhooks", webhook_target_routes.list_webhooks),

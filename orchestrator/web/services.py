@@ -9,6 +9,7 @@ from aiohttp import web
 
 from orchestrator.ports import Notice, RoomServer, SessionStore
 from orchestrator.service.dispatch import Dispatch
+from orchestrator.service.draining import Drains
 from orchestrator.service.feed import Feed
 from orchestrator.service.outgoing import OutgoingWebhooks
 from orchestrator.service.pull import PullWorkers
@@ -44,6 +45,7 @@ class Services:
     dispatch: Dispatch
     push: PushWorkers
     pull: PullWorkers
+    drains: Drains
     repeats: Repeats
     webhooks: Webhooks
     verifier: WebhookVerifier

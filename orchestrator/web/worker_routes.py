@@ -8,7 +8,7 @@ import msgspec
 from aiohttp import web
 
 from orchestrator.core.errors import WorkerNotFoundError
-from orchestrator.core.ids import is_agent, name_problem
+from orchestrator.core.ids import WorkerId, is_agent, name_problem
 from orchestrator.service.push import NewWorker
 from orchestrator.service.registry import Registry, Worker
 from orchestrator.web.bodies import read_json, read_optional_json
@@ -22,9 +22,16 @@ from orchestrator.web.worker_sockets import AGENT_REGISTERS, WorkerSockets
 from sdk.wire import RECORDER_SERVICE, Heartbeat, Register, Registered
 
 WORKER_SOCKETS: Final = web.AppKey("worker_sockets", WorkerSockets)
+MAX_DRAIN_S: Final = 86400.0
 _MAX_PAIRS_BYTES: Final = 16 * 1024  # metadata and capabilities, encoded
 
 _encode = msgspec.json.Encoder().encode
+
+
+class DrainWorker(msgspec.Struct, frozen=True, kw_only=True):
+    """Body of the drain route, which may be absent."""
+
+    deadline_s: float = 30.0
 
 
 async def register_worker(request: web.Request) -> web.Response:
@@ -76,6 +83,17 @@ async def heartbeat(request: web.Request) -> web.Response:
     push = request.app[SERVICES].push
     worker = push.heartbeat(service_id, body.worker_id, load=body.load, draining=body.draining)
     return _json({"success": True, "service_id": service_id, "status": worker.status})
+
+
+async def drain_worker(request: web.Request) -> web.Response:
+    """Have a worker take nothing new, finish what runs, and hand over the rest after `deadline_s` (30)."""
+    body = await read_optional_json(request, DrainWorker)
+    if not 0 <= body.deadline_s <= MAX_DRAIN_S:
+        sentence = f"{body.deadline_s:g} is out of range; give 0 to {MAX_DRAIN_S:g} seconds"
+        raise FieldsError([FieldProblem("deadline_s", sentence)])
+    services = request.app[SERVICES]
+    worker = await services.drains.drain(WorkerId(request.match_info["worker_id"]), body.deadline_s)
+    return _json(worker_view(worker, services.registry))
 
 
 async def connect_worker(request: web.Request) -> web.StreamResponse:

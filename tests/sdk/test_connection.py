@@ -39,6 +39,25 @@ async def test_a_cut_socket_is_back_within_a_second_with_its_jobs() -> None:
         await h.end_job(job)
 
 
+async def test_only_the_first_hello_of_a_process_is_a_new_one() -> None:
+    async with harness(Author()) as h:
+        first = await h.orchestrator.hello(1)
+        assert (first.again, first.draining) == (False, False)
+        await h.orchestrator.cut()
+        assert (await h.orchestrator.hello(2)).again
+
+
+async def test_a_draining_worker_says_so_when_it_connects_again() -> None:
+    async with harness(Author()) as h:
+        job = await h.start_job()
+        await h.orchestrator.drain(deadline=5.0)
+        await asyncio.sleep(0.2)  # the frame has come by then
+        await h.orchestrator.cut()
+        hello = await h.orchestrator.hello(2)
+        assert (hello.again, hello.draining) == (True, True)
+        await h.end_job(job)
+
+
 async def test_a_restart_resumes_what_it_lists_and_stops_the_rest() -> None:
     author = Author()
     async with harness(author, capacity=2) as h:

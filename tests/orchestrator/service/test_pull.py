@@ -57,6 +57,7 @@ def impatient(running: Assembly, **graces: float) -> PullWorkers:
         sessions=running.sessions,
         registry=running.registry,
         dispatch=running.dispatch,
+        drains=running.drains,
         looker=running.reconciler,
         feed=running.feed,
         clock=running.clock,

@@ -134,6 +134,33 @@ async def test_a_worker_shows_its_breaker(world: World, client: ClientSession) -
     assert (worker["breaker"], worker["failures"], worker["draining"]) == ("open", 3, False)
 
 
+async def test_a_worker_is_drained_and_shows_it_until_it_registers_anew(client: ClientSession) -> None:
+    await register(client, worker_id="asr-1")
+    answer = await client.post("/api/v1/workers/asr-1/drain", json={"deadline_s": 60})
+    view = await answer.json()
+    assert (answer.status, view["worker_id"], view["draining"]) == (200, "asr-1", True)
+    assert view["drain_by"] == "2026-11-21T12:01:00.000Z"
+    again = await client.post("/api/v1/workers/asr-1/drain", json={"deadline_s": 90})
+    assert await again.json() == view
+    assert (await client.post("/api/v1/workers/asr-1/drain")).status == 200  # 30 s
+    await register(client, worker_id="asr-1")
+    (worker,) = (await (await client.get("/api/v1/microservices/asr")).json())["workers"]
+    assert (worker["draining"], worker["drain_by"]) == (False, None)
+
+
+@pytest.mark.parametrize("deadline_s", [-1, 86401, "soon"])
+async def test_a_drain_that_cannot_be_is_a_422(client: ClientSession, deadline_s: object) -> None:
+    await register(client)
+    answer = await client.post("/api/v1/workers/asr/drain", json={"deadline_s": deadline_s})
+    assert answer.status == 422
+    (problem,) = (await error_of(answer))["details"]["fields"]
+    assert problem["field"] == "deadline_s"
+
+
+async def test_nobody_is_drained_by_a_wrong_name(client: ClientSession) -> None:
+    assert (await client.post("/api/v1/workers/asr/drain", json={})).status == 404
+
+
 async def test_heartbeats_are_for_registered_workers(client: ClientSession) -> None:
     await register(client, worker_id="asr-1")
     path = "/api/v1/microservices/asr/heartbeat"
