@@ -81,7 +81,8 @@ class Dispatch:
         freed = self._registry.count(before, after)
         self._index.update(after)
         self._breakers.observe(before, after)
-        for job in after.jobs:
+        # What was offered before this start may have been sent: presence or the offer's deadline decides.
+        for job in after.jobs if before is not None else ():
             if job.state is JobState.OFFERED and _attempt(before, job) != job.attempt:
                 self.start(self._send_offer(after, job))
         for service_id in freed:
@@ -130,7 +131,7 @@ class Dispatch:
         if self._is_closed:
             return ()
         planned = []
-        for job in sorted(session.jobs, key=lambda job: -job.priority):
+        for job in session.jobs:
             worker = self._choose(session, job) if is_offerable(session, job) else None
             if worker is not None:
                 self._reserve(worker, job)
@@ -301,6 +302,24 @@ class Dispatch:
         session = self._sessions.live.of_job(job_id)
         job = session.job(job_id) if session is not None else None
         return job if job is not None and job.worker_id == worker_id and job.state in HELD else None
+
+    def calls_to_await(self, worker: Worker) -> frozenset[JobId]:
+        """Give the offers that a silent push worker may be acting on and that nobody else could take now.
+
+        One that does nothing else while it joins answers no probe either. Asked again when it is back, it
+        would join twice; so its call has the retry interval, unless another worker is there.
+        """
+        if not worker.is_push:
+            return frozenset()
+        kept = []
+        for session_id, job_id in self._index.held_by(worker.registration.worker_id):
+            session = self._sessions.live.get(session_id)
+            job = session.job(job_id) if session is not None else None
+            if session is None or job is None or job.state is not JobState.OFFERED:
+                continue
+            if self._choose(session, job) is None:
+                kept.append(job_id)
+        return frozenset(kept)
 
     async def lose_jobs_of_strangers(self) -> None:
         """Offer the jobs of workers that nobody knows any more to others."""

@@ -129,4 +129,5 @@ class Liveness:
                 worker.is_dead = False  # said again at the next look
                 raise
         if worker.jobs:
-            await self._dispatch.lose_jobs(worker.registration.worker_id, f"the worker was {reason}")
+            keep = self._dispatch.calls_to_await(worker)
+            await self._dispatch.lose_jobs(worker.registration.worker_id, f"the worker was {reason}", keep)
