@@ -146,8 +146,8 @@ class Courier:
                 await self._deliver_page(page)
                 if len(page.events) == PAGE:
                     continue
+            await asyncio.sleep(REST_S)  # first: what comes after a quiet while is read at once
             await _wait(self._news, POLL_S)
-            await asyncio.sleep(REST_S)
 
     async def _skip_forgotten(self, oldest_seq: int) -> None:
         """Tell of events that were trimmed away, before those that follow."""
