@@ -68,6 +68,20 @@ One body for every error, those of the framework included:
 | 503 | StoreUnavailable, Unavailable, NotReady | try again, as `Retry-After` says |
 """
 
+CALLERS: Final = """## Who may call, and who is called
+
+Pages of others cannot drive the API through a browser. While bound to loopback, `Host` must be an IP address,
+`localhost`, a name under it, or in `[server] allowed_hosts`. What changes something is refused when its
+`Origin` is neither this server's nor in `[server] cors_origins`. Programs send no `Origin` and need nothing.
+
+An address that is registered to be called is `http(s)://HOST[:PORT][/PATH]`, the host an ASCII name, an IPv4
+address of four decimal numbers or an IPv6 address in brackets; no user name and no fragment. Private and
+loopback addresses are called while `[network] allow_private_endpoints` allows it (unset: while bound to
+loopback); link-local, multicast, reserved and cloud metadata addresses never. What counts is the address at
+each connection: a name that leads elsewhere later is not called. Redirects are not followed, proxies of the
+environment are not used.
+"""
+
 REMOVAL: Final = f"""## Removing somebody
 
 `DELETE {API}/sessions/{{session_id}}/participants/{{identity}}` puts somebody out at once and keeps them
@@ -113,4 +127,4 @@ def render() -> str:
         purpose = " ".join(inspect.cleandoc(route.handler.__doc__ or "").split("\n\n")[0].split())
         rows.append(f"| `{route.method} {route.path}` | {purpose} |")
     short = f"\nThe routes under `{API}/sessions` also answer under `/sessions`.\n"
-    return "\n".join([INTRODUCTION, "\n".join(rows) + "\n" + short, REMOVAL, STREAMS, KEYS, ERRORS])
+    return "\n".join([INTRODUCTION, "\n".join(rows) + "\n" + short, CALLERS, REMOVAL, STREAMS, KEYS, ERRORS])

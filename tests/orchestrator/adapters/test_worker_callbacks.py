@@ -7,12 +7,17 @@ import socket
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
+from typing import Any
 
 import pytest
 from aiohttp import web
+from aiohttp.abc import ResolveResult
+from structlog.testing import capture_logs
 
+from orchestrator.adapters import guarded_http
 from orchestrator.adapters.worker_callbacks import WorkerCallbacks
 from sdk.wire import JoinRoom, LeaveRoom
+from tests.fakes.resolver import FixedResolver
 
 TOKEN = "token-that-nobody-may-read"
 SECRET_BODY = "the body of the worker's answer"
@@ -215,6 +220,43 @@ async def test_an_endpoint_that_is_no_url_is_a_no(caller: WorkerCallbacks, endpo
     assert outcome.answer == "no"
     assert outcome.detail.startswith(f"the worker's endpoint '{endpoint}' ")
     assert not await caller.is_healthy(endpoint)
+
+
+async def test_a_refused_address_is_a_no_with_value_setting_and_fix_and_is_logged_once() -> None:
+    guarded = WorkerCallbacks(
+        allow_private=False, notify_timeout_s=1, now=lambda: NOW, resolver=FixedResolver("10.1.2.3")
+    )
+    await guarded.open()
+    for endpoint in ("http://10.1.2.3:8001", "http://worker.example:8001"):
+        with capture_logs() as logs:
+            outcome = await guarded.join_room(endpoint, JOIN)
+            for _ in range(3):
+                assert not await guarded.is_healthy(endpoint)
+        assert (outcome.answer, outcome.detail) == (
+            "no",
+            f"the worker's endpoint '{endpoint}' leads to an address that is not public; "
+            "set [network] allow_private_endpoints = true to allow that",
+        )
+        assert [(entry["event"], entry["reason"]) for entry in logs] == [
+            ("worker_endpoint_refused", outcome.detail)
+        ]
+    await guarded.close()
+
+
+async def test_a_connection_that_is_not_made_in_time_is_a_no(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing was sent, so another worker can be asked at once."""
+
+    class Hanging(FixedResolver):
+        async def resolve(self, *_: Any, **__: Any) -> list[ResolveResult]:
+            await asyncio.sleep(3600)
+            raise AssertionError
+
+    monkeypatch.setattr(guarded_http, "CONNECT_S", 0.05)
+    patient = WorkerCallbacks(allow_private=True, notify_timeout_s=10, now=lambda: NOW, resolver=Hanging())
+    await patient.open()
+    outcome = await patient.join_room("http://worker.example:8001", JOIN)
+    assert (outcome.answer, outcome.detail) == ("no", "nobody answered at the worker's endpoint in time")
+    await patient.close()
 
 
 async def test_no_outcome_shows_the_token(caller: WorkerCallbacks) -> None:
