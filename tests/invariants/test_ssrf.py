@@ -13,20 +13,19 @@ import ipaddress
 import socket
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from urllib.parse import urlsplit
 
 import aiohttp
 import pytest
-from aiohttp import web
-from aiohttp.abc import AbstractResolver, ResolveResult
+from aiohttp.abc import AbstractResolver
 
 from orchestrator.adapters.guarded_http import guarded_session
 from orchestrator.adapters.worker_callbacks import WorkerCallbacks
 from orchestrator.core.addresses import address_problem, check_url
 from orchestrator.settings import NetworkSettings, Settings
 from sdk.wire import JoinRoom, LeaveRoom
+from tests.invariants.traps import CODES, LOCATIONS, Everywhere, Trap, listening_trap, redirector
 from tests.invariants.url_forms import NAMES, REFUSED_BY_TEXT, ROUTED
 from tests.orchestrator.web.world import World, error_of
 
@@ -41,63 +40,10 @@ LEAVE = LeaveRoom(session_id="s1", room_name="room")
 PUBLIC = "93.184.215.14"
 
 
-@dataclass(slots=True)
-class Trap:
-    """Counts who connects to one port on both loopback addresses."""
-
-    port: int
-    caught: int = 0
-
-    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        self.caught += 1
-        with contextlib.suppress(
-            OSError, asyncio.IncompleteReadError, asyncio.LimitOverrunError, TimeoutError
-        ):
-            await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), 0.2)
-            writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 6\r\nConnection: close\r\n\r\nsecret")
-            await writer.drain()
-        writer.close()
-
-
 @pytest.fixture
 async def trap() -> AsyncIterator[Trap]:
-    servers: list[asyncio.Server] = []
-    made = Trap(port=0)
-    first = await asyncio.start_server(made.serve, "127.0.0.1", 0)
-    made.port = first.sockets[0].getsockname()[1]
-    servers = [first, await asyncio.start_server(made.serve, "::1", made.port)]
-    yield made
-    for server in servers:
-        server.close()
-        await server.wait_closed()
-
-
-class Everywhere(AbstractResolver):
-    """Takes every spelling that the system takes for an address, and says that all names are this machine."""
-
-    def __init__(self, *answers: str) -> None:
-        self._answers = list(answers)
-        self.asked = 0
-
-    async def resolve(
-        self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_UNSPEC
-    ) -> list[ResolveResult]:
-        self.asked += 1
-        if self._answers:  # the last answer stays
-            return [_result(host, self._answers.pop(0) if len(self._answers) > 1 else self._answers[0], port)]
-        try:
-            found = socket.getaddrinfo(host, port, flags=socket.AI_NUMERICHOST)
-        except (OSError, UnicodeError):
-            return [_result(host, "127.0.0.1", port), _result(host, "::1", port)]
-        return [_result(host, str(address[0]), port) for *_, address in found[:1]]
-
-    async def close(self) -> None:
-        pass
-
-
-def _result(name: str, address: str, port: int) -> ResolveResult:
-    family = socket.AF_INET6 if ":" in address else socket.AF_INET
-    return ResolveResult(hostname=name, host=address, port=port, family=family, proto=0, flags=0)
+    async with listening_trap() as made:
+        yield made
 
 
 @asynccontextmanager
@@ -227,31 +173,6 @@ async def test_a_registration_is_refused_with_its_value_and_stores_nothing() -> 
 
 
 # --- redirects ---
-
-CODES = (301, 302, 303, 307, 308)
-LOCATIONS = (
-    "http://127.0.0.1:{port}/",
-    "http://[::1]:{port}/",
-    "//127.0.0.1:{port}/",
-    "http://evil.example:{port}/",
-    "http://worker@127.0.0.1:{port}/",
-    "HTTP://LOCALHOST:{port}/",
-    "https://127.0.0.1:{port}/",
-)
-
-
-@asynccontextmanager
-async def redirector(code: int, location: str) -> AsyncIterator[str]:
-    async def answer(_: web.BaseRequest) -> web.StreamResponse:
-        return web.Response(status=code, headers={"Location": location})
-
-    runner = web.ServerRunner(web.Server(answer), shutdown_timeout=0.1)
-    await runner.setup()
-    try:
-        await web.TCPSite(runner, "127.0.0.1", 0).start()
-        yield f"http://127.0.0.1:{runner.addresses[0][1]}"
-    finally:
-        await runner.cleanup()
 
 
 @pytest.mark.parametrize("code", CODES)
