@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import sys
 import time
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
@@ -21,6 +20,7 @@ from orchestrator.core.grants import worker_grant
 from orchestrator.core.ids import RoomName, ServiceId, SessionId
 from sdk.client import Client, ServerEvent
 from tests.acceptance.system import System
+from tests.invariants import joiner
 from tests.invariants.real.livekit_eye import LiveKitEye, livekit_eye
 
 Kind = Literal["ended", "reused", "barred", "put-out", "renewed", "role", "attempt"]
@@ -151,14 +151,24 @@ class LagMeter:
     """How late this process itself is: what a measured time owes to a busy machine."""
 
     def __init__(self) -> None:
-        self.worst_s = 0.0
+        self._samples: list[tuple[float, float]] = []  # when, and how late, both in seconds
+
+    @property
+    def worst_s(self) -> float:
+        """The worst of all."""
+        return self.worst_since(0.0)
+
+    def worst_since(self, at: float) -> float:
+        """Give the worst since a moment of the monotonic clock."""
+        return max((late_s for when, late_s in self._samples if when >= at), default=0.0)
 
     async def run(self) -> None:
         """Measure until cancelled."""
         while True:
             before = time.monotonic()
             await asyncio.sleep(0.02)
-            self.worst_s = max(self.worst_s, time.monotonic() - before - 0.02)
+            now = time.monotonic()
+            self._samples.append((now, now - before - 0.02))
 
 
 @contextlib.asynccontextmanager
@@ -222,22 +232,11 @@ async def opened_world(system: System) -> AsyncIterator[World]:
 
 async def attempt(media: MediaServer, world: World, token: OldToken) -> Tried:
     """Join with the SDK, and see in LiveKit's list how long it is connected there."""
-    process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "tests.invariants.joiner"),
-        stdin=asyncio.subprocess.PIPE,
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.DEVNULL,
-    )
-    assert process.stdin is not None
-    assert process.stdout is not None
+    process = await asyncio.to_thread(joiner.start, media.url, token.jwt)
+    until = time.monotonic() + LONGEST_S
+    first = last = None
+    absent = 0
     try:
-        async with asyncio.timeout(CONNECT_S):
-            assert await process.stdout.readline() == b"ready\n"
-        process.stdin.write(f"{media.url} {token.jwt}\n".encode())
-        saying = asyncio.ensure_future(process.stdout.readline())
-        until = time.monotonic() + LONGEST_S
-        first = last = None
-        absent = 0
         while time.monotonic() < until and absent < 3:
             is_active = await _is_active(world.client, token)
             now = time.monotonic()
@@ -245,13 +244,11 @@ async def attempt(media: MediaServer, world: World, token: OldToken) -> Tried:
                 first, last, absent = first or now, now, 0
             elif first is not None or token.identity in world.refused():
                 absent += 1  # it may have been too short to be seen
-            elif saying.done() and saying.result() == b"refused\n":
+            elif process.exitcode == joiner.REFUSED:
                 break
             await asyncio.sleep(POLL_S)
     finally:
-        process.kill()
-        await process.wait()
-    saying.cancel()
+        await asyncio.to_thread(joiner.end, process)
     if first is None or last is None:
         return Tried(token=token, stayed_s=0.0 if token.identity in world.refused() else None)
     return Tried(token=token, stayed_s=last - first)

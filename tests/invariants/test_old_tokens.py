@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import time
 from pathlib import Path
 
 import pytest
@@ -63,12 +64,23 @@ async def test_no_old_token_lets_anybody_stay_nor_brings_a_room_back(
                 # Without webhooks the cheaper way will do: who only signals is listed as well.
                 return await attempt_by_signalling(running.media.url, token)
 
-        async with lag_meter() as lag:
-            results = await asyncio.gather(*map(tried, old))
+        late: list[tuple[float, float, str]] = []  # how long, how late this process was, who
 
-        stays = [(result.stayed_s, result.token.kind) for result in results if result.stayed_s is not None]
-        print(f"{TOKENS} old tokens, the longest stays: {sorted(stays)[-3:]}, own lag {lag.worst_s:.3f} s")
-        assert [stay for stay in stays if stay[0] > bound_s + lag.worst_s] == []
+        async def judged(token: OldToken) -> Tried:
+            started = time.monotonic()
+            result = await tried(token)
+            lag_s = lag.worst_since(started)
+            if (result.stayed_s or 0.0) > bound_s + lag_s:
+                late.append((result.stayed_s or 0.0, lag_s, token.identity))
+            return result
+
+        async with lag_meter() as lag:
+            results = await asyncio.gather(*map(judged, old))
+
+        stays = sorted((r.stayed_s, r.token.kind) for r in results if r.stayed_s is not None)
+        p50, p99 = (stays[int(len(stays) * q)][0] for q in (0.5, 0.99))
+        print(f"{TOKENS} tokens: p50 {p50:.3f} p99 {p99:.3f} most {stays[-1]} own lag {lag.worst_s:.3f} s")
+        assert late == []
         # LiveKit refused the hopeless by itself, and let the others in, or this would show nothing.
         assert "ended" not in {kind for _, kind in stays}
         hopeful = {token.identity for token in old if not token.is_hopeless}
