@@ -187,6 +187,7 @@ def _verify(path: Path, public_key: VerifyKey) -> DemoRecording:
     return DemoRecording(
         id=verified.recording_id,
         path=str(path),
+        mode=verified.capture,
         chunks=sum(file.name.startswith("chunk-") for file in files),
         bytes=sum(file.stat().st_size for file in files),
         tree_size=sum(attempt.size for attempt in verified.attempts),

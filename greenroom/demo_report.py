@@ -21,11 +21,15 @@ _CLAIM_TOLERANCE_S: Final = 0.1
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DemoRecording:
-    """The stored recording. ``chunks`` are files, ``tree_size`` leaves that count; ``root`` is hex."""
+    """The stored recording.
+
+    ``mode`` is how its media was taken; ``chunks`` are files, ``tree_size`` leaves that
+    count; ``root`` is hex.
+    """
 
     id: str
     path: str
-    mode: str = "decoded"
+    mode: str
     chunks: int
     bytes: int
     tree_size: int
@@ -203,7 +207,10 @@ def _rows(report: DemoReport) -> list[tuple[str, str]]:
         verdict = "verified" if recording.verified else "NOT verified"
         rows += [
             ("recording", f"{recording.id}, {report.recording_status}, {verdict}"),
-            ("stored", f"{recording.chunks} chunks, {recording.bytes:,} bytes in {recording.path}"),
+            (
+                "stored",
+                f"{recording.mode}, {recording.chunks} chunks, {recording.bytes:,} bytes in {recording.path}",
+            ),
             ("root", recording.root),
         ]
     if (export := report.export) is not None:

@@ -207,6 +207,7 @@ class _Verification:
             root=manifest.root if manifest is not None and is_complete else "",
             problems=tuple(self.problems),
             ignored=tuple(self.ignored),
+            capture=manifest.capture if manifest is not None and is_complete else "",
         )
 
     def _blame(self, name: str, error: Exception) -> None:

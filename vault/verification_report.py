@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Final, Literal
 
 from vault.core.ids import RecordingId
+from vault.core.manifest import CaptureMode
 
 Status = Literal["complete", "incomplete", "bad"]
 
@@ -66,6 +67,7 @@ class VerificationReport:
         root: hex, over all attempts; empty unless complete.
         problems: the bad files, first bad one first; at most `MAX_PROBLEMS` are listed.
         ignored: files that are no part of the recording, and why.
+        capture: how the media was taken, as the manifest says; empty unless complete.
     """
 
     status: Status
@@ -75,6 +77,7 @@ class VerificationReport:
     root: str
     problems: tuple[Problem, ...]
     ignored: tuple[Problem, ...]
+    capture: CaptureMode | Literal[""] = ""
 
     @property
     def exit_code(self) -> int:

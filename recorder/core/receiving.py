@@ -47,13 +47,19 @@ class StreamReceiver:
             return units + self._ready(now_us)
         return self._ready(now_us)
 
-    def give_up(self, now_us: int) -> tuple[tuple[AccessUnit, ...], int]:
-        """Go on behind a hole that nobody filled; give the units, and how many packets were lost."""
+    def give_up(self, now_us: int, *, at_once: bool = False) -> tuple[tuple[AccessUnit, ...], int]:
+        """Go on behind holes that nobody filled; give the units, and how many packets were lost.
+
+        Args:
+            now_us: monotonic time.
+            at_once: the stream has ended: nothing more will come.
+        """
         before = self.order.lost
-        if not self.order.give_up(now_us):
-            return (), 0
-        self._depacketizer.lose()
-        return self._ready(now_us), self.order.lost - before
+        units: tuple[AccessUnit, ...] = ()
+        while self.order.give_up(now_us, at_once=at_once):
+            self._depacketizer.lose()
+            units += self._ready(now_us)
+        return units, self.order.lost - before
 
     def follow_time(self, rtp_time: int) -> int:
         """Count an RTP time of this stream on over wraps."""

@@ -92,16 +92,16 @@ class PacketOrder:
         self._ask_at_us = now_us + ASK_EVERY_US
         return sorted(self._missing)
 
-    def give_up(self, now_us: int) -> bool:
-        """Skip the hole in front when its packets have been missing for too long.
+    def give_up(self, now_us: int, *, at_once: bool = False) -> bool:
+        """Skip the hole in front when its packets have been missing for too long, or ``at_once``.
 
         Returns:
             Whether packets were lost: what follows in `ready` does not follow what was before.
         """
         if not self._held or self._next is None:
             return False
-        is_overfull = len(self._held) >= MAX_HELD
-        if not is_overfull and now_us - min(self._missing.values(), default=now_us) < GIVE_UP_US:
+        is_due = at_once or len(self._held) >= MAX_HELD
+        if not is_due and now_us - min(self._missing.values(), default=now_us) < GIVE_UP_US:
             return False
         first = min(self._held)
         self.lost += first - self._next

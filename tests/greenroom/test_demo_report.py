@@ -23,7 +23,14 @@ def good() -> DemoReport:
         frames_published=450,
         recording_status="completed",
         recording=DemoRecording(
-            id="r", path="/data/r", chunks=34, bytes=10, tree_size=34, root="ab", verified=True
+            id="r",
+            path="/data/r",
+            mode="passthrough",
+            chunks=34,
+            bytes=10,
+            tree_size=34,
+            root="ab",
+            verified=True,
         ),
         export=DemoExport(path="/data/r.mp4", duration_s=15.02, video_frames=446, audio_s=15.02),
         decoded=DemoDecoded(

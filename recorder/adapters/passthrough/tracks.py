@@ -251,8 +251,10 @@ class _Visit:
 
     def _end(self, track_id: SourceTrackId) -> None:
         for ssrc in [ssrc for ssrc, owner in self._tracks.items() if owner == track_id]:
+            stream = self._streams.pop(ssrc, None)
+            if stream is not None:
+                self._give_up(track_id, stream, at_once=True)
             del self._tracks[ssrc]
-            self._streams.pop(ssrc, None)
         if track_id in self._live:
             self._live.discard(track_id)
             self._sink.track_ended(track_id)
@@ -301,15 +303,17 @@ class _Visit:
             count += 1
             now_us = self._clock.monotonic_us()
             for ssrc, stream in list(self._streams.items()):
-                units, lost = stream.give_up(now_us)
-                if lost:
-                    self._sink.lost(self._tracks[ssrc], lost)
-                if units:
-                    self._hand_over(self._tracks[ssrc], units)
+                self._give_up(self._tracks[ssrc], stream)
                 self._ask(stream, now_us)
             if count % _REPORT_TICKS == 0 and self._streams:
                 blocks = [stream.report_block(now_us) for stream in self._streams.values()]
                 self._transport.send_rtcp(receiver_report(self._own_ssrc, blocks))
+
+    def _give_up(self, track_id: SourceTrackId, stream: StreamReceiver, *, at_once: bool = False) -> None:
+        units, lost = stream.give_up(self._clock.monotonic_us(), at_once=at_once)
+        if lost:
+            self._sink.lost(track_id, lost)
+        self._hand_over(track_id, units)
 
     def _ask(self, stream: StreamReceiver, now_us: int) -> None:
         missing = stream.order.to_ask_for(now_us)

@@ -69,6 +69,16 @@ def test_a_hole_is_given_up_after_its_time_and_not_before() -> None:
     assert not order.give_up(10 * GIVE_UP_US)
 
 
+def test_at_the_end_every_hole_is_given_up() -> None:
+    order = PacketOrder()
+    feed(order, [1, 3, 5])
+    found = []
+    while order.give_up(0, at_once=True):
+        found += [number_of(one) for one in order.ready()]
+    assert found == [3, 5]
+    assert order.lost == 2
+
+
 def test_a_hole_that_nobody_fills_does_not_hold_without_bound() -> None:
     order = PacketOrder()
     feed(order, [1, *range(3, 3 + MAX_HELD)])
