@@ -5,13 +5,16 @@ from __future__ import annotations
 import asyncio
 import random
 import time
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, Final
 
 import aiohttp
-from livekit import rtc
 
 from sdk.client import Client, ServerEvent
+from sdk.errors import RoomJoinError
+from sdk.ports import Grant
+from sdk.room import LiveKitRoom
 from tests.invariants.real.fleet import PULL_SERVICE, PUSH_SERVICE
 from tests.invariants.real.real_system import RealSystem
 
@@ -39,7 +42,7 @@ class Callers:
         self.asked: list[Asked] = []
         self._running = running
         self._chance = random.Random(seed)
-        self._rooms: list[rtc.Room] = []
+        self._rooms: list[LiveKitRoom] = []
         self._http = aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=_CALL_S))
 
     async def work(self, seconds: float) -> None:
@@ -58,7 +61,7 @@ class Callers:
 
     async def close(self) -> None:
         """Leave all rooms."""
-        await asyncio.gather(*(room.disconnect() for room in self._rooms))
+        await asyncio.gather(*(room.disconnect(timeout_s=5) for room in self._rooms))
         await self._http.close()
 
     async def _live(self, asked: Asked, number: int, stay_s: float) -> None:
@@ -98,12 +101,11 @@ class Callers:
 
     async def _join(self, created: dict[str, Any]) -> None:
         """Be in the room if that works: a client that cannot join is no matter to the session."""
-        room = rtc.Room()
-        try:
-            await asyncio.wait_for(room.connect(created["livekit_url"], created["access_token"]), 10)
-        except (rtc.ConnectError, TimeoutError):
-            return
+        room = LiveKitRoom()
         self._rooms.append(room)
+        grant = Grant(livekit_url=created["livekit_url"], access_token=created["access_token"])
+        with suppress(RoomJoinError):
+            await room.connect(grant, timeout_s=10)
 
 
 async def restless(client: Client, got: list[ServerEvent], seed: int) -> None:

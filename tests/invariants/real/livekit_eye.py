@@ -36,6 +36,10 @@ class LiveKitEye:
             return None
         return {room.name: room.sid for room in listed.rooms}
 
+    async def make_room(self, name: str) -> None:
+        """Make a room of nobody's, or find it there."""
+        await self._client.room.create_room(api.CreateRoomRequest(name=name, empty_timeout=3600))
+
     async def identities(self, room_name: str) -> frozenset[str] | None:
         """Give who is in a room; nobody when there is no such room."""
         try:

@@ -12,8 +12,10 @@ from pathlib import Path
 from typing import Any, Final
 
 import pytest
-from livekit import rtc
 
+from sdk.ports import Grant
+from sdk.room import LiveKitRoom
+from sdk.wire import TokenGranted
 from tests.integration.servers import LiveKitFactory
 from tests.invariants.real.fleet import PULL_SERVICE, PUSH_SERVICE
 from tests.invariants.real.real_system import IS_FULL, RealSystem, real_system, start_livekit
@@ -85,19 +87,20 @@ async def test_who_waits_for_webhooks_loses_every_room(
 @asynccontextmanager
 async def _clients(running: RealSystem, count: int) -> AsyncIterator[list[dict[str, Any]]]:
     """Make sessions, each with a worker and with its client in the room."""
-    rooms: list[rtc.Room] = []
+    rooms: list[LiveKitRoom] = []
     created: list[dict[str, Any]] = []
     try:
         for n in range(count):
             session = await running.system.create(
                 user_identity=f"anna-{n}", required_services=[SERVICES[n % len(SERVICES)]]
             )
-            rooms.append(rtc.Room())
             created.append(session)
-            await asyncio.wait_for(rooms[-1].connect(session["livekit_url"], session["access_token"]), 15)
+            rooms.append(LiveKitRoom())
+            grant = Grant(livekit_url=session["livekit_url"], access_token=session["access_token"])
+            await rooms[-1].connect(grant, timeout_s=15)
         yield created
     finally:
-        await asyncio.gather(*(room.disconnect() for room in rooms))
+        await asyncio.gather(*(room.disconnect(timeout_s=5) for room in rooms))
 
 
 async def _restart(running: RealSystem, created: Sequence[dict[str, Any]], *, away_s: float) -> Restart:
@@ -157,11 +160,13 @@ async def _why_not(running: RealSystem, created: dict[str, Any], present: frozen
     return ""
 
 
-async def _join_once(grant: Any) -> None:
+async def _join_once(granted: TokenGranted) -> None:
     """A token minted after the restart lets somebody new in."""
-    room = rtc.Room()
-    await asyncio.wait_for(room.connect(grant.livekit_url, grant.access_token), 15)
-    await room.disconnect()
+    room = LiveKitRoom()
+    await room.connect(
+        Grant(livekit_url=granted.livekit_url, access_token=granted.access_token), timeout_s=15
+    )
+    await room.disconnect(timeout_s=5)
 
 
 def _report(restarts: Sequence[Restart]) -> None:

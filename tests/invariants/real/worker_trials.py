@@ -6,16 +6,18 @@ import asyncio
 import math
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final, Literal
 
 from orchestrator.core.ids import ServiceId, identity_of
 from tests.invariants.real.fleet import WorkerProcess
+from tests.invariants.real.join_floor import join_floor
 from tests.invariants.real.real_system import RealSystem
 
 Fault = Literal["kill", "freeze"]
 
 GIVE_UP_S: Final = 30.0  # a job that is nowhere by then counts as lost
+JOIN_S: Final = 1.0  # of the limits, this much is for LiveKit's own join
 ZOMBIE_S: Final = 2.0  # limit of an old attempt's stay after it is back (I5)
 _WATCH_S: Final = 2.6  # after SIGCONT; longer than the limit, so that a zombie that stays is seen
 
@@ -37,6 +39,7 @@ class Trial:
 
     Attributes:
         healed_s: for each job held, seconds from the fault until LiveKit lists a newer attempt; None: never.
+        floor_s: the longest that a plain join of LiveKit took meanwhile.
         zombie_s: the longest that an old attempt was listed after SIGCONT, from when it was first seen.
         wrong: what must not be, in words; empty when all is well.
     """
@@ -45,8 +48,15 @@ class Trial:
     is_push: bool
     fault: Fault
     healed_s: tuple[float | None, ...]
+    floor_s: float
     zombie_s: float = 0.0
     wrong: tuple[str, ...] = ()
+
+    @property
+    def ours_s(self) -> list[float]:
+        """What the hand-overs took, without what LiveKit took for a join beyond what is planned for it."""
+        excess_s = max(0.0, self.floor_s - JOIN_S)
+        return [seconds - excess_s for seconds in self.healed_s if seconds is not None]
 
 
 async def held_by(running: RealSystem, worker_id: str, session_ids: Sequence[str]) -> list[Held]:
@@ -77,12 +87,16 @@ async def strike(
     else:
         worker.freeze()
     until = struck_at + GIVE_UP_S
-    there = await asyncio.gather(*(_next_attempt_there(running, job, until) for job in held))
-    healed = tuple(None if at is None else at - struck_at for at in there)
-    return (
-        Trial(worker_id=worker.worker_id, is_push=worker.is_push, fault=fault, healed_s=healed),
-        held,
-    )
+    async with join_floor(running) as floor:
+        there = await asyncio.gather(*(_next_attempt_there(running, job, until) for job in held))
+        trial = Trial(
+            worker_id=worker.worker_id,
+            is_push=worker.is_push,
+            fault=fault,
+            healed_s=tuple(None if at is None else at - struck_at for at in there),
+            floor_s=floor.longest_s,
+        )
+    return trial, held
 
 
 async def wake(running: RealSystem, worker: WorkerProcess, trial: Trial, held: Sequence[Held]) -> Trial:
@@ -98,14 +112,7 @@ async def wake(running: RealSystem, worker: WorkerProcess, trial: Trial, held: S
         for job in held
         for change in await _changes(running, before[job.job_id], job)
     ]
-    return Trial(
-        worker_id=trial.worker_id,
-        is_push=trial.is_push,
-        fault=trial.fault,
-        healed_s=trial.healed_s,
-        zombie_s=zombie_s,
-        wrong=tuple(wrong),
-    )
+    return replace(trial, zombie_s=zombie_s, wrong=tuple(wrong))
 
 
 async def _next_attempt_there(running: RealSystem, job: Held, until: float) -> float | None:
