@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Coroutine
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Final, Literal, Protocol
@@ -56,6 +57,7 @@ from orchestrator.service.waiting import SessionWaits
 log = structlog.get_logger(__name__)
 
 _CONFLICTS: Final = 8  # reloads before a session that others keep changing is given up for this time
+_RESULT_AGAIN_S: Final = 0.2  # after the store refused the result of a creation
 _MAY_JOIN: Final = (RoomStatus.CREATING, RoomStatus.WAITING, RoomStatus.READY, RoomStatus.ACTIVE)
 
 
@@ -372,8 +374,11 @@ class Sessions:
         try:
             await self.apply(session_id, trigger, finished=(row,), is_patient=True, foreseen=foreseen)
         except (StoreError, FencedError) as error:
-            # The row is still there: its lease lapses and the room is "created" again, to the same effect.
+            # The row is still there: the room is "created" again, to the same effect. And soon: the caller
+            # has the answer, and the deadline of the creation still stands.
             log.warning("creation_result_not_committed", session_id=session_id, error=str(error))
+            with suppress(StoreError):  # then its lease lapses
+                await self._store.postpone_command(row, _RESULT_AGAIN_S)
 
     def _client_token(
         self, session: Session, identity: Identity, name: str, role: Literal["client", "operator"]

@@ -41,6 +41,18 @@ async def test_the_answer_says_what_the_result_commit_will_write() -> None:
         assert (await running.now(created.session.id)).version == created.session.version
 
 
+async def test_a_result_that_the_store_refused_is_committed_long_before_the_creations_deadline() -> None:
+    async with assembly() as running:
+        running.store.fail_commits = frozenset({2})
+        created = await running.sessions.create(ALONE)
+        await running.settled()
+        running.clock.advance(0.2)
+        running.commands.submit(tuple(await running.store.claim_commands(9)))
+        session = await running.now(created.session.id)
+        assert session.room_status is RoomStatus.READY
+        assert running.store.commits == 3
+
+
 async def test_livekit_down_ends_the_session_in_the_same_commit() -> None:
     async with assembly() as running:
         running.fake_rooms.down = True
