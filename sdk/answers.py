@@ -43,7 +43,8 @@ def error_of(status: int, body: bytes, headers: Mapping[str, str]) -> SdkError:
     if status == 408 and told.error == "Timeout":
         return ServicesMissingError(message, status=status, error=told.error, details=told.details)
     if status in _UNAVAILABLE or status == 408:
-        return UnavailableError(message, retry_after_s=_seconds(headers.get("Retry-After", "")))
+        retry_after_s = _seconds(headers.get("Retry-After", ""))
+        return UnavailableError(message, retry_after_s=retry_after_s, status=status)
     for statuses, kind in (
         (frozenset({404}), NotFoundError),
         (frozenset({401, 403}), ForbiddenError),

@@ -106,8 +106,9 @@ class Client:
             InvalidRequestError: a value is not allowed; the message names it.
             ConflictError: the room name is in use.
             ServicesMissingError: policy `strict`, and services did not come while the call waited.
-            UnavailableError: the orchestrator or its media server does not answer, for all the tries. The
-                session may exist when connections were lost on the way; it ends by its client timeout.
+            UnavailableError: the orchestrator does not answer, for all the tries, or (``status`` 502) its
+                media server does not. The session may exist when connections were lost on the way; it ends
+                by its client timeout.
         """
         body = CreateSession(user_identity=user_identity, **options)
         wait_s = options.get("wait_s") or 0.0
@@ -286,6 +287,8 @@ class Client:
                 words = "did not answer in time" if isinstance(cause, TimeoutError) else "broke off"
                 error = UnavailableError(f"{self._url} {words}")
             except UnavailableError as told:
+                if is_keyed and told.status == 502:
+                    raise  # an answer: what was begun is over, and holds its room name until it is gone
                 error = told
             delay_s = max(backoff.next_s(), error.retry_after_s or 0.0)
             if time.monotonic() + delay_s > until:

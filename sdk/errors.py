@@ -27,11 +27,12 @@ class SdkError(Exception):
 
 
 class UnavailableError(SdkError):
-    """The orchestrator did not answer, or said that it cannot serve right now."""
+    """The orchestrator did not answer, or said that it cannot serve right now; ``status`` 0: no answer."""
 
-    def __init__(self, message: str, *, retry_after_s: float | None = None) -> None:
+    def __init__(self, message: str, *, retry_after_s: float | None = None, status: int = 0) -> None:
         super().__init__(message)
         self.retry_after_s = retry_after_s
+        self.status = status
 
 
 class _AnswerError(SdkError):

@@ -184,6 +184,15 @@ async def test_a_create_that_may_have_arrived_is_repeated_with_its_key() -> None
         assert keys_of(server)[3] != keys[0]
 
 
+async def test_a_session_that_got_no_room_is_not_tried_again() -> None:
+    told = {"error": "LiveKitUnavailable", "message": "no room", "timestamp": "t"}
+    async with serving(cut, failing(502, told), CREATED) as (server, client):
+        with pytest.raises(UnavailableError, match="no room") as caught:
+            await client.create_session("ada")
+        assert caught.value.status == 502
+        assert len(server.requests) == 2
+
+
 async def test_a_terminate_carries_a_key_and_other_calls_do_not() -> None:
     async with serving(cut, {}) as (server, client):
         await client.terminate("s1")
