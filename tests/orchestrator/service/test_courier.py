@@ -62,6 +62,25 @@ async def test_a_session_that_fails_waits_in_order_and_nobody_else_does(stage: S
     await stage.until_got("a", 5)
 
 
+async def test_what_is_passed_over_while_a_session_catches_up_is_not_forgotten(stage: Stage) -> None:
+    stage.sender.answer = lambda got: REFUSED if got.session_id == "a" else OK
+    courier = await stage.start()
+    await stage.say("a")
+    await stage.until_failed("a")
+    stage.sender.answer = lambda got: OK
+    stage.sender.hanging = asyncio.Event()
+    stage.clock.advance(5)
+    await until(lambda: len(stage.sender.tries) == 2)  # all that was said when it read the feed is under way
+    gate, stage.sender.hanging = stage.sender.hanging, None
+    await stage.say("a", 2)
+    await stage.say("b")
+    await stage.until_got("b", 2)  # the feed's reader is beyond them
+    gate.set()
+    await stage.until_got("a", 4)
+    assert stage.got("a") == [2, 3, 4]
+    await until(lambda: courier.held == 0)
+
+
 async def test_a_repeat_has_the_same_id(stage: Stage) -> None:
     stage.sender.answer = lambda got: SILENT if len(stage.sender.tries) < 3 else OK
     await stage.start()
