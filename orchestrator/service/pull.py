@@ -233,7 +233,7 @@ class PullWorkers:
                 accepted = JobAccepted(
                     job_id=job.job_id, attempt=job.attempt, manual_ready=frame.manual_ready
                 )
-                after = await self._dispatch.tell(session.id, accepted, is_patient=True)
+                after = await self._dispatch.tell(session.id, accepted)
                 taken = after.job(job.job_id) if after is not None else None
                 if after is None or taken is None or taken.attempt != frame.attempt:
                     line.send(Stale(job_id=frame.job_id, attempt=frame.attempt))
