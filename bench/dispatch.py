@@ -23,7 +23,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from statistics import quantiles
+from statistics import median, quantiles
 from typing import Any, Final
 from uuid import uuid4
 
@@ -35,12 +35,23 @@ from greenroom import free_ports
 from greenroom.media_binary import LIVEKIT_VERSION
 from greenroom.media_server import MediaServer, clean_environment, prepare
 from scripts.agents_environment import LOCK, ensure
-from sdk.wire import Accept, Assign, Hello, Offer, Ping, decode_orchestrator_frame, encode_frame
+from sdk.wire import (
+    Accept,
+    Assign,
+    Hello,
+    Leave,
+    Offer,
+    Ping,
+    Report,
+    decode_orchestrator_frame,
+    encode_frame,
+)
 
 ROOT: Final = Path(__file__).resolve().parent.parent
 AGENT: Final = ROOT / "tests" / "integration" / "agent.py"
 STAY_OUT: Final = "stay out"  # what the agent ends its job for at once
 ARRIVE_S: Final = 60.0  # a job that has not arrived by then is lost
+SETTLE_S: Final = 3.0  # after LiveKit's cells: what it still does for 100 ended jobs slows its next dispatch
 WARM_UP: Final = 5
 GOAL_P50: Final = 1 / 20  # of LiveKit's
 GOAL_P99: Final = 1 / 8
@@ -118,6 +129,9 @@ async def serve_worker(url: str) -> None:
             elif isinstance(frame, Assign):
                 line = {"at": time.monotonic(), "what": "assign", "key": frame.job_id}
                 print(json.dumps(line), flush=True)
+            elif isinstance(frame, Leave):
+                done = Report(job_id=frame.job_id, attempt=frame.attempt, state="done")
+                await socket.send_str(encode_frame(done))
         beating.cancel()
 
 
@@ -157,11 +171,19 @@ class Greenroom:
 
     async def rest(self) -> None:
         """End what was asked for, so that the next cell meets an idle server."""
-        for session_id in self._open:
-            url = f"{self._url}/api/v1/sessions/{session_id}/terminate"
-            async with self._http.post(url, json={}) as answer:
+        urls = [f"{self._url}/api/v1/sessions/{session_id}" for session_id in self._open]
+        for url in urls:
+            async with self._http.post(f"{url}/terminate", json={}) as answer:
                 await answer.read()
+        for url in urls:
+            async with asyncio.timeout(60):
+                while await self._status(url) != "Terminated":  # noqa: ASYNC110 - another process's state
+                    await asyncio.sleep(0.05)
         self._open.clear()
+
+    async def _status(self, url: str) -> str:
+        async with self._http.get(url) as answer:
+            return str((await answer.json())["room_status"])
 
 
 class LiveKit:
@@ -196,6 +218,7 @@ class LiveKit:
         for room in self._used:
             await self._livekit.room.delete_room(api.DeleteRoomRequest(room=room))
         self._used.clear()
+        await asyncio.sleep(SETTLE_S)
 
 
 Found = dict[str, list[float]]
@@ -216,7 +239,7 @@ async def cell(ask: Callable[[], Awaitable[dict[str, float]]], *, calls: int, is
 
 async def measure(options: argparse.Namespace) -> dict[str, Any]:
     """Run all rounds; gives the summary of each cell."""
-    pools: dict[str, Found] = {"sequential": {}, "at_once": {}}
+    loads: dict[str, list[Found]] = {"sequential": [], "at_once": []}
     sizes = {"sequential": options.calls, "at_once": options.at_once}
     with tempfile.TemporaryDirectory() as name:
         port = free_ports.free_port()
@@ -252,16 +275,16 @@ async def measure(options: argparse.Namespace) -> dict[str, Any]:
                     for ask in (greenroom.ask, peer.ask):
                         await cell(ask, calls=WARM_UP, is_at_once=False)
                     for number in range(options.rounds):
-                        for load, pool in pools.items():
+                        for load, rounds in loads.items():
                             await peer.make_rooms(sizes[load])
+                            rounds.append({})
                             for who in (greenroom, peer):
                                 found = await cell(who.ask, calls=sizes[load], is_at_once=load == "at_once")
                                 await who.rest()
+                                rounds[-1].update(found)
                                 for what, took in found.items():
-                                    pool.setdefault(what, []).extend(took)
                                     say_round(number, load, what, took)
-    asked = {load: size * options.rounds for load, size in sizes.items()}
-    return {load: summary(pool, asked[load]) for load, pool in pools.items()}
+    return {load: summary(rounds, sizes[load]) for load, rounds in loads.items()}
 
 
 async def until_up(http: aiohttp.ClientSession, url: str) -> None:
@@ -290,14 +313,21 @@ def cuts(took: list[float]) -> tuple[float, float]:
     return found[49], found[98]
 
 
-def summary(pool: Found, asked: int) -> dict[str, Any]:
-    """Give figures over all rounds, and ours as a part of LiveKit's."""
+def summary(rounds: list[Found], asked: int) -> dict[str, Any]:
+    """Give medians over the rounds, the worst round, and the median of each round's ratio to LiveKit."""
     out: dict[str, Any] = {}
-    for what, took in pool.items():
-        p50, p99 = cuts(took)
-        out[what] = {"p50_ms": round(p50, 2), "p99_ms": round(p99, 2), "lost": asked - len(took)}
-    for cut in ("p50", "p99"):
-        out[f"{cut}_ratio"] = round(out["assign"][f"{cut}_ms"] / out["asked"][f"{cut}_ms"], 4)
+    of_rounds = [{what: cuts(took) for what, took in found.items()} for found in rounds]
+    for what in ("assign", "asked", "begun"):
+        found = [of_round[what] for of_round in of_rounds]
+        out[what] = {
+            "p50_ms": round(median(p50 for p50, _ in found), 2),
+            "p99_ms": round(median(p99 for _, p99 in found), 2),
+            "worst_p99_ms": round(max(p99 for _, p99 in found), 2),
+            "lost": sum(asked - len(took[what]) for took in rounds),
+        }
+    for index, cut in enumerate(("p50", "p99")):
+        ratios = [of_round["assign"][index] / of_round["asked"][index] for of_round in of_rounds]
+        out[f"{cut}_ratio"] = round(median(ratios), 4)
     out["ok"] = out["p50_ratio"] <= GOAL_P50 and out["p99_ratio"] <= GOAL_P99 and out["assign"]["lost"] == 0
     return out
 
@@ -326,8 +356,10 @@ def main() -> int:
     for load, found in result.items():
         for what in ("assign", "asked", "begun"):
             row = found[what]
-            print(f"{load:<10} {what:<6} p50 {row['p50_ms']:8.2f} ms  p99 {row['p99_ms']:8.2f} ms", end="")
-            print(f"  {row['lost']} lost" if row["lost"] else "")
+            print(
+                f"{load:<10} {what:<6} p50 {row['p50_ms']:8.2f} ms  p99 {row['p99_ms']:8.2f} ms"
+                f" (worst round {row['worst_p99_ms']:.2f} ms), {row['lost']} lost"
+            )
         print(
             f"{load:<10} ours is {found['p50_ratio']:.4f} of LiveKit's p50 (goal {GOAL_P50:g}) and"
             f" {found['p99_ratio']:.4f} of its p99 (goal {GOAL_P99:g}): {'met' if found['ok'] else 'missed'}"
