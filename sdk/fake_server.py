@@ -47,7 +47,7 @@ T = TypeVar("T")
 class FakeScript:
     """How the fake behaves; change it at any time."""
 
-    heartbeat_interval: float = 0.2
+    heartbeat_interval: float = 0.5
     is_silent: bool = False  # sends no pong
     acks: bool = True  # acknowledges recording reports
     renews_tokens: bool = True
@@ -62,7 +62,7 @@ class FakeServer:
     def __init__(
         self,
         *,
-        heartbeat_interval: float = 0.2,
+        heartbeat_interval: float = 0.5,
         livekit_url: str = FAKE_URL,
         mint: Callable[[FakeJob, int], str] | None = None,
     ) -> None:

@@ -45,7 +45,7 @@ class WorkerHarness:
         make: Callable[[WorkerSettings, RoomFactory], Worker],
         *,
         service_id: str = "tested",
-        heartbeat_interval: float = 0.2,
+        heartbeat_interval: float = 0.5,
         **settings: Any,
     ) -> None:
         """Prepare a harness.
