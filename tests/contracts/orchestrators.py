@@ -68,6 +68,10 @@ class Stand(ABC):
         """Take a job from its worker, which is still connected."""
 
     @abstractmethod
+    async def drain(self, worker_id: str) -> None:
+        """Ask a connected worker to finish what it has and to take nothing new."""
+
+    @abstractmethod
     async def forget_registration(self, service: str) -> None:
         """Forget the push workers of a service."""
 
@@ -114,6 +118,11 @@ class RealStand(Stand):
     async def take_away(self, offer: Offer) -> None:
         lost = JobLost(job_id=job_id(offer), attempt=offer.attempt, detail="taken away by the test")
         await self.world.sessions.apply(SessionId(offer.session_id), lost)
+
+    async def drain(self, worker_id: str) -> None:
+        path = f"/api/v1/workers/{worker_id}/drain"
+        async with self.http.post(path, json={"deadline_s": 20}) as answer:
+            assert answer.status == 200, await answer.text()
 
     async def forget_registration(self, service: str) -> None:
         async with self.http.delete(f"/api/v1/microservices/{service}") as answer:
@@ -164,6 +173,9 @@ class FakeStand(Stand):
 
     async def take_away(self, offer: Offer) -> None:
         await self.fake.stale(self._jobs[offer.session_id])
+
+    async def drain(self, worker_id: str) -> None:
+        await self.fake.drain(deadline=20)
 
     async def forget_registration(self, service: str) -> None:
         self.fake.forget_registration()

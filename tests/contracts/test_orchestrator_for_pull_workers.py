@@ -13,6 +13,7 @@ from sdk.wire import (
     Accept,
     Ack,
     Assign,
+    Drain,
     HeldJob,
     Hello,
     Leave,
@@ -286,6 +287,17 @@ async def test_a_job_that_is_taken_away_is_stale(stand: Stand) -> None:
         while not isinstance(frame := await worker.next_frame(), Stale):
             assert isinstance(frame, Offer)  # its next attempt
             assert frame.attempt == offer.attempt + 1
+
+
+async def test_a_worker_that_drains_keeps_its_job_to_the_end(stand: Stand) -> None:
+    async with welcomed(stand) as worker:
+        offer, _ = await assigned(stand, worker)
+        await stand.drain("w1")
+        assert 0 < (await worker.hear(Drain)).deadline <= 20
+        await worker.say(Ping(draining=True))
+        await worker.hear(Pong)
+        await worker.say(TokenWanted(job_id=offer.job_id, attempt=offer.attempt))
+        await worker.hear(TokenRenewed)
 
 
 # --- connections that break ---
