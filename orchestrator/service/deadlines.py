@@ -62,6 +62,7 @@ class DeadlineSweeper:
             await asyncio.wait(set(self._looking.values()))
 
     async def _begin(self) -> None:
+        await self._sessions.doubts.settle()
         now = self._clock.monotonic()
         self._resting = {key: until for key, until in self._resting.items() if until > now}
         # Those that are passed over come first in the list: they must not use up the batch.

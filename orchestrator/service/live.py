@@ -1,7 +1,7 @@
 """The open sessions of this instance in memory: the records as last committed, and who waits for a change.
 
 A cache with a rule: it only ever moves to a higher version. Whoever steps from it commits at the expected
-version, so a record that is behind costs a reload and nothing else.
+version, so a record that is behind costs a reload and nothing else (`doubts.py`).
 """
 
 from __future__ import annotations
@@ -71,12 +71,6 @@ class LiveSessions:
             waiter.set()
         for observer in self._observers:
             observer(before, session)
-
-    def forget(self, session_id: SessionId) -> None:
-        """Drop a record that turned out to be behind; the next step loads it."""
-        session = self._sessions.pop(session_id, None)
-        if session is not None and self._by_room.get(session.room_name) == session_id:
-            del self._by_room[session.room_name]
 
     @contextmanager
     def changes(self, session_id: SessionId) -> Iterator[asyncio.Event]:

@@ -43,6 +43,7 @@ from orchestrator.core.triggers import (
     Trigger,
 )
 from orchestrator.ports import Change, Clock, CommandRow, Room, RoomServer, SessionStore, Token, TokenMint
+from orchestrator.service.doubts import Doubts
 from orchestrator.service.live import LiveSessions
 from orchestrator.service.new_session import (
     CreatedSession,
@@ -101,6 +102,7 @@ class Sessions:
         self._directory = directory
         self._background: set[asyncio.Task[None]] = set()
         self.live = live
+        self.doubts = Doubts(store=store, live=live)
         self.waits = SessionWaits(live=live, load=self.get, clock=clock)
         self.events_committed = 0  # since the start
         self.creating: set[str] = set()  # room names whose intent may not be committed yet
@@ -189,7 +191,7 @@ class Sessions:
         Raises:
             SessionNotFoundError: there is none.
         """
-        return self.live.get(session_id) or await self._store.load(session_id)
+        return await self.doubts.latest(session_id)
 
     async def terminate(
         self, session_id: SessionId, reason: str = "terminated", *, key: RequestKey | None = None
@@ -287,7 +289,7 @@ class Sessions:
         """
         async with self.live.lock(session_id):
             for _ in range(_CONFLICTS):
-                session = self.live.get(session_id) or await self._store.load(session_id)
+                session = await self.doubts.latest(session_id)
                 now = self._store.now()
                 is_foreseen = foreseen is not None and foreseen.session is session
                 decision = foreseen.decision if foreseen and is_foreseen else step(session, trigger, now)
@@ -305,9 +307,9 @@ class Sessions:
                     freed_key=freed_key(session, decision.session),
                 )
                 try:
-                    rows = await self._store.commit(change, is_patient=is_patient)
+                    rows = await self.doubts.commit(change, is_patient=is_patient)
                 except VersionConflictError:
-                    self.live.forget(session_id)
+                    await self.doubts.reload(session_id)
                     continue
                 finally:
                     if self.offers is not None:
@@ -340,13 +342,13 @@ class Sessions:
         decision = open_session(opening, self._store.now())
         change = Change(session=decision.session, events=decision.events, commands=decision.commands, key=key)
         if is_chosen:
-            (row,) = await self._store.commit(change)
+            (row,) = await self.doubts.commit(change)
             self._committed(change)
             return Intent(session=decision.session, row=row)
         calling = asyncio.ensure_future(self._rooms.create_room(opening.room_name, opening.session_id))
         try:
             await asyncio.sleep(0)  # the request goes out first: the store's thread then has the processor
-            (row,) = await self._store.commit(change)
+            (row,) = await self.doubts.commit(change)
         except BaseException:
             # Nothing is durable: a room that comes all the same is a ghost and swept by the reconciler.
             calling.cancel()

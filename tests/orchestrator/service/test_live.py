@@ -96,19 +96,6 @@ def test_the_end_of_a_session_leaves_the_name_to_its_next_holder() -> None:
     live.put(heir)
     live.put(over(session()))
     assert live.of_room("lobby") is heir
-    live.forget(S1)
-    assert live.of_room("lobby") is heir
-
-
-def test_a_forgotten_record_is_replaced_by_any() -> None:
-    live = LiveSessions()
-    live.put(session(version=5))
-    live.forget(S1)
-    live.forget(S2)  # never there
-    assert (live.get(S1), live.of_room("lobby")) == (None, None)
-    loaded = session(version=4)
-    live.put(loaded)
-    assert live.of_room("lobby") is loaded
 
 
 async def test_steps_of_one_session_wait_for_each_other_and_of_two_do_not() -> None:
