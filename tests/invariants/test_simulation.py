@@ -1,0 +1,61 @@
+"""Seeds of the simulation keep every invariant, and a seed is the same run each time."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
+from pathlib import Path
+
+import pytest
+
+from tests.invariants.simulate import run_seeds
+from tests.invariants.simulation.faults import KINDS, plan_of
+from tests.invariants.simulation.world import run_seed
+
+ROOT = Path(__file__).resolve().parents[2]
+IS_FULL = os.environ.get("GREENROOM_FULL") == "1"
+FEW, MANY = 100, 20_000 if IS_FULL else 2_000
+PROCESSES = 2
+BATCH = 100
+
+DIGEST = "from tests.invariants.simulation.world import run_seed; print(run_seed(11).digest())"
+
+
+def test_some_seeds_keep_every_invariant() -> None:
+    assert run_seeds(range(FEW)) == {}
+
+
+@pytest.mark.acceptance
+@pytest.mark.timeout(7200 if IS_FULL else 1200)
+def test_many_seeds_keep_every_invariant() -> None:
+    batches = [range(first, first + BATCH) for first in range(FEW, MANY, BATCH)]
+    with ProcessPoolExecutor(PROCESSES, mp_context=get_context("spawn")) as pool:
+        failed = {seed: what for found in pool.map(run_seeds, batches) for seed, what in found.items()}
+    assert {seed: [str(violation) for violation in found] for seed, found in failed.items()} == {}
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_a_seed_is_the_same_run_each_time(seed: int) -> None:
+    first = run_seed(seed)
+    assert len(first) > 100
+    assert run_seed(seed).digest() == first.digest()
+
+
+@pytest.mark.parametrize("hash_seed", ["1", "2"])
+def test_a_seed_is_the_same_run_in_another_process(hash_seed: str) -> None:
+    environment = {**os.environ, "PYTHONHASHSEED": hash_seed, "PYTHONPATH": str(ROOT)}
+    command = [sys.executable, "-c", DIGEST]
+    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, timeout=60, check=True)
+    assert done.stdout.decode().strip() == run_seed(11).digest()
+
+
+def test_two_seeds_are_two_runs() -> None:
+    assert run_seed(1).digest() != run_seed(2).digest()
+
+
+def test_every_kind_of_fault_is_drawn_soon() -> None:
+    drawn = {fault.kind for seed in range(FEW) for fault in plan_of(seed).faults}
+    assert drawn == set(KINDS)
