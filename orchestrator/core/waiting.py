@@ -19,6 +19,7 @@ class WaitReason(Enum):
     DRAINING = "draining"  # whoever is there takes nothing new
     NONE_MATCHES = "none_matches"  # nobody has the capabilities that are asked for
     FULL = "full"  # whoever matches has no room
+    JOINING = "joining"  # whoever matches is on its way into as many rooms as it may be at once
     RESTING = "resting"  # whoever matches failed several times and is left alone for a while
     REFUSED = "refused"  # whoever could refused this job and is asked again after a pause
     OFFERING = "offering"  # a worker is being asked
@@ -81,6 +82,13 @@ def why_waiting(
     if not free:
         taken = sum(worker.candidate.jobs for worker in matching)
         return _because(WaitReason.FULL, f"{_count(matching)} of {service_id!r}: full with {taken} jobs")
+    joining = sum(worker.candidate.joining for worker in free)
+    free = [worker for worker in free if worker.candidate.may_join]
+    if not free:
+        return _because(
+            WaitReason.JOINING,
+            f"{joining} jobs of {service_id!r} are joining their rooms, the next follow",
+        )
     awake = [worker.rests_s for worker in free if worker.rests_s is not None]
     if len(awake) == len(free):
         return _because(

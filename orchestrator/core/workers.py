@@ -8,9 +8,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Literal
+from typing import Final, Literal
 
 from orchestrator.core.ids import ServiceId, WorkerId
+
+# Jobs that one worker with a capacity may be joining at once. All of a long queue at once, and on a busy
+# machine none of them is in its room in time: all attempts are lost, and the next ones begin together again.
+JOINING_LIMIT: Final = 10
 
 ServiceStatus = Literal["Registered", "Joining", "Ready", "Disconnected"]
 
@@ -45,11 +49,13 @@ class Candidate:
     """A worker as the choice sees it: alive, not draining, its breaker not open.
 
     ``offers`` is what it registered of itself: its capabilities, and its metadata where they say nothing.
+    ``joining`` of its ``jobs`` are not in their room yet.
     """
 
     worker_id: WorkerId
     capacity: int | None
     jobs: int
+    joining: int = 0
     load: float = 0.0
     offers: Mapping[str, str] = field(default_factory=dict)
 
@@ -57,6 +63,11 @@ class Candidate:
     def has_room(self) -> bool:
         """Whether it can take one more job."""
         return self.capacity is None or self.jobs < self.capacity
+
+    @property
+    def may_join(self) -> bool:
+        """Whether it may begin to join one more room now; who names no capacity has no limit."""
+        return self.capacity is None or self.joining < JOINING_LIMIT
 
     def has_all(self, asked: Mapping[str, str]) -> bool:
         """Whether it offers everything that is asked for, each value exactly."""
@@ -79,7 +90,7 @@ def choose(
     Returns:
         The candidate, or None when nobody can take the job now.
     """
-    fitting = [one for one in candidates if one.has_room and one.has_all(asked or {})]
+    fitting = [one for one in candidates if one.has_room and one.may_join and one.has_all(asked or {})]
     return min(
         fitting,
         key=lambda c: (

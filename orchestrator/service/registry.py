@@ -22,6 +22,7 @@ from orchestrator.core.jobs import HELD, JobState
 from orchestrator.core.request_keys import RequestKey
 from orchestrator.core.session import Session
 from orchestrator.core.waiting import Standing
+from orchestrator.core.work import needs_room
 from orchestrator.core.workers import Candidate, Registration, ServiceStatus
 from orchestrator.ports import Clock, SessionStore
 from sdk.wire import OrchestratorFrame
@@ -270,7 +271,11 @@ class Registry:
         for job in after.jobs:
             worker = self.find(job.worker_id)
             if worker is not None and job.state in HELD:
-                worker.jobs[job.job_id] = job.state
+                # Who completes a recording, or leaves, joins nothing.
+                state = job.state if needs_room(after, job) else JobState.JOINED
+                if worker.jobs.get(job.job_id) is not state is JobState.JOINED:
+                    freed.append(job.service_id)  # one more may join
+                worker.jobs[job.job_id] = state
         return freed
 
     def heard(self, worker: Worker) -> bool:
@@ -319,6 +324,7 @@ def _candidate(worker: Worker) -> Candidate:
         worker_id=registration.worker_id,
         capacity=registration.capacity,
         jobs=len(worker.jobs),
+        joining=sum(state is not JobState.JOINED for state in worker.jobs.values()),
         load=worker.load,
         offers={**registration.metadata, **registration.capabilities},
     )

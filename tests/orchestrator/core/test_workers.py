@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import permutations
 
 from orchestrator.core.ids import WorkerId
-from orchestrator.core.workers import Candidate, choose
+from orchestrator.core.workers import JOINING_LIMIT, Candidate, choose
 
 
 def candidate(
@@ -66,3 +67,11 @@ def test_only_who_has_all_that_is_asked_is_chosen_however_loaded_it_is() -> None
 
 def test_one_that_matches_is_not_asked_beyond_its_capacity() -> None:
     assert chosen(candidate("a", jobs=1, capacity=1, lang="de"), asked={"lang": "de"}) is None
+
+
+def test_one_that_joins_as_many_rooms_as_it_may_is_asked_for_no_more() -> None:
+    busy = replace(candidate("a", jobs=10, capacity=50), joining=JOINING_LIMIT)
+    assert chosen(busy) is None
+    assert chosen(busy, candidate("b", jobs=49, capacity=50)) == "b"
+    assert chosen(replace(busy, capacity=None)) == "a"
+    assert chosen(replace(busy, joining=JOINING_LIMIT - 1)) == "a"

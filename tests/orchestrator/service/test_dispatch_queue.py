@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from orchestrator.core.ids import ServiceId
 from orchestrator.core.jobs import JobState
+from orchestrator.core.waiting import WaitReason
+from orchestrator.core.workers import JOINING_LIMIT
 from orchestrator.service.new_session import NewSession, ServiceOptions
 from tests.fakes.assembly import Assembly, assembly
 from tests.fakes.workers import NO
@@ -60,6 +62,23 @@ async def test_one_that_was_refused_lets_those_behind_it_pass() -> None:
         other = await create(running, asking())
         assert called(running) == [refused, other]
         assert (await running.now(refused)).jobs[0].state is JobState.PENDING
+
+
+async def test_a_worker_joins_a_bounded_number_of_rooms_at_once_and_the_next_when_one_is_joined() -> None:
+    async with assembly() as running:
+        waiting = [await create(running, asking()) for _ in range(JOINING_LIMIT + 2)]
+        await running.add_push_worker("asr", capacity=50)
+        await running.settled()
+        assert called(running) == waiting[:JOINING_LIMIT]
+        late = await running.now(waiting[-1])
+        reason = running.dispatch.why_waiting(late, late.jobs[0])
+        assert reason is not None
+        assert reason.reason is WaitReason.JOINING
+        first = await running.now(waiting[0])
+        running.fake_rooms.add_participant(first.room_name, "asr", service_id="asr", attempt=1)
+        await running.reconciler.look(first.id)
+        await running.settled()
+        assert called(running) == waiting[: JOINING_LIMIT + 1]
 
 
 async def test_waking_a_service_looks_at_nobody_else_and_stops_when_all_are_full() -> None:
