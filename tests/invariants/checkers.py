@@ -8,7 +8,7 @@ from typing import Final
 from tests.invariants.checks.feed import check_i7
 from tests.invariants.checks.jobs import check_i3, check_i4, check_i5, check_i6
 from tests.invariants.checks.rooms import check_i9, check_i10
-from tests.invariants.checks.sessions import check_i1, check_i2, check_i8, check_i11, check_i13
+from tests.invariants.checks.sessions import check_i1, check_i2, check_i8, check_i11, check_i12, check_i13
 from tests.invariants.checks.size import check_i14
 from tests.invariants.checks.watching import Violation
 from tests.invariants.history import History, Unhandled
@@ -36,6 +36,7 @@ CHECKERS: Final[dict[str, Checker]] = {
     "I9": check_i9,
     "I10": check_i10,
     "I11": check_i11,
+    "I12": check_i12,
     "I13": check_i13,
     "I14": check_i14,
     "unhandled": check_unhandled,

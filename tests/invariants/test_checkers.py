@@ -26,6 +26,7 @@ from tests.fakes.clock import START
 from tests.invariants.checkers import CHECKERS, check_all
 from tests.invariants.history import (
     Appended,
+    Called,
     Claimed,
     Committed,
     Ended,
@@ -219,6 +220,16 @@ BAD: list[tuple[str, str, list[Record]]] = [
     ("I11", "created and not stored", [replied("create", "s2")]),
     ("I11", "ended and alive", [*GOOD, replied("terminate")]),
     ("I11", "registered and not stored", [replied("register", "w1")]),
+    (
+        "I12",
+        "one key, two answers",
+        [
+            Called(at=0.0, call=1, who="ann", what="create", detail="key"),
+            Replied(at=1.0, call=1, what="create", outcome="ok", subject="s1"),
+            Called(at=2.0, call=2, who="ann", what="create", detail="key"),
+            Replied(at=3.0, call=2, what="create", outcome="ok", subject="s2"),
+        ],
+    ),
     (
         "I13",
         "early",

@@ -8,9 +8,11 @@ import pytest
 
 from orchestrator.core.errors import VersionConflictError
 from orchestrator.core.ids import JobId, RoomName, SessionId, WorkerId
+from orchestrator.core.request_keys import RequestKey
 from orchestrator.core.session import Session
 from orchestrator.ports import Change, CommandRow, Room
 from orchestrator.service.feed import Reader
+from orchestrator.service.new_session import CreatedSession, NewSession
 from tests.invariants.checkers import CHECKERS
 from tests.invariants.history import History
 from tests.invariants.simulation.durable import Durable
@@ -79,6 +81,17 @@ def _deadlines_in_memory(process: Process) -> None:
         return [session.id for session in loaded if session.updated_at >= started]
 
     store.due_sessions = due  # type: ignore[method-assign]
+
+
+def _keys_are_ignored(process: Process) -> None:
+    real = process.orchestrator.repeats.create
+
+    async def create(
+        make: Callable[[], NewSession], key: RequestKey | None, *, wait_s: float | None
+    ) -> CreatedSession:
+        return await real(make, None, wait_s=wait_s)
+
+    process.orchestrator.repeats.create = create  # type: ignore[method-assign]
 
 
 def _memory_is_trusted(process: Process) -> None:
@@ -165,6 +178,7 @@ NAIVE: list[tuple[str, str, Naive, Callable[[int], Plan]]] = [
     ),
     ("rooms of others deleted", "I10", Naive(change=_other_rooms_too), _with("crash")),
     ("acknowledged before stored", "I11", Naive(disk=_Forgetful), _with("crash")),
+    ("keys that nobody looks at", "I12", Naive(change=_keys_are_ignored), _with("requests lost")),
     ("the machine's clock followed", "I13", Naive(change=_follows_the_clock), _with("clock jumps")),
     ("nobody removed", "I5", Naive(change=_nobody_removed), _with("worker frozen")),
 ]

@@ -1,4 +1,4 @@
-"""I1, I2, I8, I11, I13: a session moves as the tables say, in time, and what was said stays true."""
+"""I1, I2, I8, I11 to I13: a session moves as the tables say, in time, and what was said stays true."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from tests.fakes.clock import START
 from tests.invariants.checks.watching import Persisting, Views, Violation
 from tests.invariants.history import (
     Appended,
+    Called,
     Committed,
     History,
     Refused,
@@ -161,6 +162,33 @@ def check_i11(history: History) -> list[Violation]:
                 found.append(Violation(invariant="I11", at=record.at, what=what))
             case _:
                 pass
+    return found
+
+
+def check_i12(history: History) -> list[Violation]:
+    """Idempotent: requests with one key make one session, and the answers name no other.
+
+    A session whose creation failed does not count: its caller was told so, and its key is free again.
+    """
+    found = []
+    keys: dict[int, tuple[str, str]] = {}  # by call: who, with which key
+    answers: dict[str, set[str]] = {}
+    for record in history:
+        if isinstance(record, Called) and record.what == "create" and record.detail:
+            keys[record.call] = (record.who, record.detail)
+        elif isinstance(record, Replied) and record.what == "create" and record.outcome == "ok":
+            who, key = keys.get(record.call, ("", ""))
+            known = answers.setdefault(key, set())
+            if key and known and record.subject not in known:
+                what = f"{key!r} of {who} gave {sorted(known)} and then {record.subject}"
+                found.append(Violation(invariant="I12", at=record.at, what=what))
+            known.add(record.subject)
+    last = {record.session.id: record.session for record in history.of(Committed)}
+    for who in sorted({who for who, _ in keys.values()}):
+        made = [s.id for s in last.values() if s.user_identity == who and s.end_reason != "create_failed"]
+        if len(made) > 1:
+            what = f"{who} asked with one key and has {len(made)} sessions: {made}"
+            found.append(Violation(invariant="I12", at=history.ended_at, what=what))
     return found
 
 

@@ -8,7 +8,8 @@ from typing import Any, TypeVar
 
 from orchestrator.core.errors import OrchestratorError
 from orchestrator.core.grants import Grant
-from orchestrator.core.ids import Identity, SessionId
+from orchestrator.core.ids import CallerId, Identity, SessionId
+from orchestrator.core.request_keys import KeyScope, RequestKey
 from orchestrator.service.new_session import CreatedSession, NewSession
 from orchestrator.wiring import Orchestrator
 from tests.invariants.history import Called, Replied
@@ -94,19 +95,17 @@ class Client:
         """Create a session, join it, stay, leave it; at the end perhaps terminate it."""
         stage = self._stage
         await asyncio.sleep(begins_s)
-        created: CreatedSession | None = None
+        key = self._key() if stage.chance(0.6) else None
+        created = None
         for _ in range(4):
-            created = await self._caller.ask(
-                self.name,
-                "create",
-                lambda orchestrator: orchestrator.sessions.create(request),
-                subject=lambda made: made.session.id,
-            )
+            created = await self._create(request, key)
             if created is not None:
                 break
             await asyncio.sleep(stage.between(0.3, 2.0))
         if created is None:
             return
+        while key is not None and stage.chance(0.3):
+            await self._create(request, key)  # it saw no answer, or so it thinks
         session_id = created.session.id
         self._on_session(session_id)
         if stage.chance(0.15):
@@ -133,6 +132,19 @@ class Client:
                     lambda orchestrator: orchestrator.sessions.terminate(session_id),
                     subject=lambda session: session.id,
                 )
+
+    def _key(self) -> RequestKey:
+        scope = KeyScope(caller=CallerId(""), route="create", key=f"key of {self.name}")
+        return RequestKey(scope=scope, fingerprint="the same each time")
+
+    async def _create(self, request: NewSession, key: RequestKey | None) -> CreatedSession | None:
+        return await self._caller.ask(
+            self.name,
+            "create",
+            lambda orchestrator: orchestrator.repeats.create(lambda: request, key, wait_s=request.wait_s),
+            subject=lambda made: made.session.id,
+            detail=key.scope.key if key is not None else "",
+        )
 
     async def _join(self, session_id: SessionId, token: str) -> str:
         grant, expires_at_s = self._granted[token]
