@@ -6,7 +6,7 @@ from collections.abc import Hashable, Iterator
 from itertools import pairwise
 
 from orchestrator.core.events import SessionStatusChanged, SessionTerminated, encode_data, name_of
-from orchestrator.core.session import Session
+from orchestrator.core.session import Deadline, Session
 from orchestrator.core.states import RoomStatus
 from tests.fakes.clock import START
 from tests.invariants.checks.watching import Persisting, Views, Violation
@@ -18,7 +18,6 @@ from tests.invariants.history import (
     Refused,
     Replied,
     Started,
-    Stopped,
     WorkerSaved,
 )
 
@@ -51,6 +50,7 @@ def check_i1(history: History) -> list[Violation]:
     """Not stuck: every open state has a deadline, none is overdue, and in the end everything is over."""
     views = Views()
     begun = history.healed_at + PAUSE_S
+    skew_s = next((record.skew_s for record in reversed(list(history.of(Started)))), 0.0)
     bare = Persisting("I1", SLACK_S, history.healed_at)
     for record in history:
         if views.take(record):
@@ -62,14 +62,14 @@ def check_i1(history: History) -> list[Violation]:
             continue
         end = after.at if after is not None else history.ended_at
         for name, deadline in session.deadlines.items():
-            due_s = (deadline.due - START).total_seconds()
+            due_s = _due_s(deadline, skew_s)
             late_s = end - max(due_s, begun)
             if late_s > SWEEP_S + SLACK_S + (LOOK_S if name == "client" else 0.0):
                 state = session.room_status.value
                 what = f"{session.id} is {state} {late_s:.2f} s after its {name!r} deadline"
                 found.append(Violation(invariant="I1", at=end, what=what))
     for session in views.sessions.values():
-        if not session.is_over and not _has_cause(session, history.ended_at):
+        if not session.is_over and not _has_cause(session, history.ended_at, skew_s):
             what = f"{session.id} is still {session.room_status.value} at the end"
             found.append(Violation(invariant="I1", at=history.ended_at, what=what))
     return found
@@ -259,10 +259,15 @@ def _bare(views: Views) -> Iterator[Session]:
             yield session
 
 
-def _has_cause(session: Session, at: float) -> bool:
+def _has_cause(session: Session, at: float, skew_s: float) -> bool:
     return bool(session.deadlines) and all(
-        (deadline.due - START).total_seconds() > at for deadline in session.deadlines.values()
+        _due_s(deadline, skew_s) > at for deadline in session.deadlines.values()
     )
+
+
+def _due_s(deadline: Deadline, skew_s: float) -> float:
+    """Give when a deadline is due by the clock of the last instance, in virtual seconds."""
+    return (deadline.due - START).total_seconds() - skew_s
 
 
 def _spans(history: History) -> Iterator[tuple[Committed, Committed | None]]:
@@ -275,12 +280,3 @@ def _spans(history: History) -> Iterator[tuple[Committed, Committed | None]]:
         last[record.session.id] = record
     for record in last.values():
         yield record, None
-
-
-def instances(history: History) -> dict[str, tuple[float, float]]:
-    """Give when each instance served."""
-    times = {record.instance: (record.at, history.ended_at) for record in history.of(Started)}
-    for record in history.of(Stopped):
-        if record.instance in times:
-            times[record.instance] = (times[record.instance][0], record.at)
-    return times
