@@ -42,6 +42,7 @@ from orchestrator.service.outgoing import OutgoingWebhooks
 from orchestrator.service.pull import PullWorkers
 from orchestrator.service.push import PushWorkers
 from orchestrator.service.reconcile import Reconciler
+from orchestrator.service.recordings import RecordingControl
 from orchestrator.service.registry import Registry
 from orchestrator.service.repeats import Repeats
 from orchestrator.service.sessions import Sessions
@@ -91,6 +92,7 @@ class Orchestrator:
                 livekit_url=parts.connect_url,
                 limits=limits_of(settings),
                 record_auto=settings.recording.auto,
+                record_mode=settings.recording.mode,
                 max_duration_s=settings.sessions.max_duration,
             ),
             live=live,
@@ -224,6 +226,9 @@ class Orchestrator:
             pull=self.pull,
             drains=self.drains,
             repeats=self.repeats,
+            recording_control=RecordingControl(
+                repeats=self.repeats, clock=self.parts.clock, default_mode=self.settings.recording.mode
+            ),
             webhooks=self.webhooks,
             verifier=verifier,
             outgoing=self.outgoing,

@@ -32,7 +32,7 @@ A client that is put out is told by `client_left`, when it had been told by `cli
 # Events that go out under names made of their data.
 _NAMES: Final = {
     JobChanged: "`job_offered` `job_refused` `job_accepted` `job_joined` `job_absent` `job_lost` "
-    "`job_done` `job_failed`",
+    "`job_done` `job_failed` `job_reopened`",
     RecordingChanged: "`recording_started` `recording_status_changed`",
 }
 

@@ -6,6 +6,7 @@ import inspect
 from typing import Final
 
 from orchestrator.core.admission import MAX_STANDINGS
+from orchestrator.core.controls import MAX_RECORDINGS
 from orchestrator.core.request_keys import KEPT
 from orchestrator.web.app import API, ROUTES
 from orchestrator.web.bodies import READ_DEADLINE_S
@@ -18,16 +19,18 @@ PAGE: Final = "docs/ROUTES.md"
 INTRODUCTION: Final = f"""# Routes
 
 Printed from the route list by `make docs`. Bodies are JSON of at most {MAX_BODY_BYTES // 1024 // 1024} MiB
-that arrive within {READ_DEADLINE_S:g} s; unknown fields are ignored, except by the routes of webhooks (422).
+that arrive within {READ_DEADLINE_S:g} s; unknown fields are ignored, except by the routes of webhooks and
+recordings (422).
 Times are RFC 3339 in UTC. Every answer carries `X-Request-ID`: the one you sent, else a new one.
 """
 
 KEYS: Final = f"""## Requests that may come again
 
-`POST {API}/create-session`, `{API}/sessions`, `{API}/sessions/{{session_id}}/terminate` and
-`{API}/microservices/register` take an `Idempotency-Key`: 1 to {MAX_KEY} visible ASCII characters, for
-instance a UUID, new for each thing that you want done. Send the same request with the same key as often as
-you like within {KEPT.total_seconds() / 3600:g} hours, also after a lost answer or a restart:
+`POST {API}/create-session`, `{API}/sessions`, `{API}/sessions/{{session_id}}/terminate`,
+`{API}/record/start|stop|pause|resume` and `{API}/microservices/register` take an `Idempotency-Key`: 1 to
+{MAX_KEY} visible ASCII characters, for instance a UUID, new for each thing that you want done. Send the same
+request with the same key as often as you like within {KEPT.total_seconds() / 3600:g} hours, also after a
+lost answer or a restart:
 
 - One session comes of it. Each answer is made from that session as it is now, with a new token; `wait_s`
   waits again. A repeat that comes while the first is under way waits for the room.
@@ -35,6 +38,8 @@ you like within {KEPT.total_seconds() / 3600:g} hours, also after a lost answer 
 - A key belongs to its route; on other routes the header is not looked at.
 - What was refused (4xx) and what ended in 502 binds no key: correct it, or try again, with the same one.
 - After the session has ended, a repeated creation is a 409 with `details.session_id`, and has no token.
+- A repeated `record/…` starts, stops, pauses and resumes nothing more: the answer is the recording as it is
+  by then.
 - A repeated `terminate` ends nothing more. A repeated registration is a sign of life, overwrites no later
   one, and is a 409 once the worker is unregistered.
 """
@@ -99,6 +104,22 @@ is `{{"session_id","identity","barred"}}`.
 - A session takes {MAX_STANDINGS} such identities, then 409.
 """
 
+RECORDING: Final = f"""## Recording on demand
+
+`POST {API}/record/start {{"session_id","mode"}}` begins a recording of a live session, `mode` being
+`passthrough` or `decoded` (absent: `[recording] mode`); `/pause`, `/resume` and `/stop` take
+`{{"session_id"}}`. All of them, and `GET {API}/record/status/{{session_id}}`, answer with the recording as it stands: `recording_id`,
+`recording_status`, `mode`, `statistics` as the recorder measured them, and `earlier_recordings`.
+
+- `pending` names the operation that the recorder has not shown yet; it is said until it is shown, also to a
+  recorder that takes over. `recording_status` moves, and its event is sent, when it has been carried out.
+- Doing again what is done, or asked for, is the same 200. What the state forbids is a 409: pausing what is
+  not recorded, starting while the last recording is being stopped, or in another mode than the running one.
+- A stop ends the capture; the recording is completed while the session goes on. A start after that makes
+  another recording with an id of its own, {MAX_RECORDINGS} in a session at most.
+- A stop before any recorder joined leaves a recording that `failed`, with that as its `detail`.
+"""
+
 STREAMS: Final = f"""## Event streams
 
 `GET {API}/sessions/{{session_id}}/events` and `GET {API}/events` answer as `text/event-stream`. Each event
@@ -127,4 +148,6 @@ def render() -> str:
         purpose = " ".join(inspect.cleandoc(route.handler.__doc__ or "").split("\n\n")[0].split())
         rows.append(f"| `{route.method} {route.path}` | {purpose} |")
     short = f"\nThe routes under `{API}/sessions` also answer under `/sessions`.\n"
-    return "\n".join([INTRODUCTION, "\n".join(rows) + "\n" + short, CALLERS, REMOVAL, STREAMS, KEYS, ERRORS])
+    return "\n".join(
+        [INTRODUCTION, "\n".join(rows) + "\n" + short, CALLERS, REMOVAL, RECORDING, STREAMS, KEYS, ERRORS]
+    )

@@ -26,7 +26,11 @@ def render() -> str:
         _section(
             "Recording facet of a session",
             "orchestrator/core/recording.py",
-            [(old.value, "reported", new.value) for old, new in _in_order(recording.TABLE)],
+            [(old.value, "reported", new.value) for old, new in _in_order(recording.TABLE)]
+            + [
+                (old.value, "started again (a new recording)", "starting")
+                for old in _by_rank(recording.AGAIN)
+            ],
         ),
         _section("Recording in the recorder", "recorder/core/states.py", _by_pair(recorder_states.TABLE)),
         _section("Job in the worker", "sdk/lifecycle.py", _by_pair(lifecycle.JOB_TABLE)),
@@ -55,6 +59,10 @@ def _by_pair(table: Mapping[tuple[State, Cause], State]) -> list[tuple[str, str,
 
 def _in_order(pairs: Iterable[tuple[State, State]]) -> list[tuple[State, State]]:
     return sorted(pairs, key=lambda pair: (_rank(pair[0]), _rank(pair[1])))
+
+
+def _by_rank(members: Iterable[State]) -> list[State]:
+    return sorted(members, key=_rank)
 
 
 def _rank(member: Enum) -> int:

@@ -17,6 +17,7 @@ import msgspec
 from sdk.answers import error_of
 from sdk.backoff import Backoff
 from sdk.errors import UnavailableError, UnexpectedAnswerError
+from sdk.recording_calls import RecordingCalls
 from sdk.settings import check_url
 from sdk.sse import OversizedEventError, SseParser
 from sdk.wire import CreateSession, Policy, ServiceOptions, SessionCreated, TokenGranted, TokenRequest
@@ -53,7 +54,7 @@ class ServerEvent:
     data: dict[str, Any]
 
 
-class Client:
+class Client(RecordingCalls):
     """Speaks to one orchestrator over one HTTP session; an async context manager.
 
     A call is tried again for ``retry_s`` when the connection fails or the orchestrator is not available. What

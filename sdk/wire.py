@@ -292,10 +292,12 @@ class Offer(_JobFrame, frozen=True, kw_only=True, tag="offer"):
 
 
 class RecordingTask(_Shape, frozen=True, kw_only=True):
-    """What the recorder is asked to do: capture a room, or complete what a dead attempt left."""
+    """What to do: capture a room, the controls up to ``op`` done already, or complete what another left."""
 
     recording_id: str
     task: Literal["capture", "complete"] = "capture"
+    op: int = 0
+    paused: bool = False
     mode: str = "passthrough"
     quality: str = "high"
     format: str = "mp4"

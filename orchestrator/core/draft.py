@@ -168,11 +168,16 @@ class Draft:
         self.events.append(ParticipantRemoved(session_id=self.session.id, identity=identity, reason=reason))
 
     def put_recording(self, recording: Recording) -> None:
-        """Replace the recording's record; a move of its status goes by the table and is said."""
+        """Replace the recording's record; a move of its status goes by the table and is said.
+
+        Another recording than before begins idle.
+        """
         old = self.session.recording
         self.set(recording=recording)
-        if old is not None and old.status is not recording.status:
-            check_move(old.status, recording.status)
+        is_same = old is not None and old.recording_id == recording.recording_id
+        before = old.status if old is not None and is_same else RecordingStatus.IDLE
+        if before is not recording.status:
+            check_move(before, recording.status)
             last = recording.checkpoints[-1] if recording.checkpoints else None
             self.events.append(
                 RecordingChanged(

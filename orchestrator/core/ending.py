@@ -6,13 +6,12 @@ Terminated as a command, and the room name stays held until then. Source: archit
 
 from __future__ import annotations
 
-from dataclasses import replace
-
-from orchestrator.core.commands import ControlRecording, DeleteRoom
+from orchestrator.core import controls
+from orchestrator.core.commands import DeleteRoom
 from orchestrator.core.draft import Draft, armed_for
 from orchestrator.core.events import ClientLeft, MicroserviceLeft, SessionTerminated
 from orchestrator.core.jobs import HELD, OVER, Job, JobCause, JobState
-from orchestrator.core.recording import CAPTURING, RECORDER, Control, Recording
+from orchestrator.core.recording import CAPTURING, RECORDER, SEALING, Recording
 from orchestrator.core.session import Deadline, Session
 from orchestrator.core.states import Cause, RoomStatus
 from orchestrator.core.triggers import Participant
@@ -26,22 +25,12 @@ def begin(draft: Draft, cause: Cause, reason: str) -> None:
     draft.arm("end", session.limits.termination_s)
     for job in session.jobs:
         _give_up_unstarted(draft, job)
-    recorder = _capturing_recorder(draft)
+    recorder = _capturing(draft)
     if recorder is None:
         _tell_workers(draft)
         return
-    job, recording = recorder
-    control = Control(n=(recording.wanted.n if recording.wanted else 0) + 1, op="stop")
-    draft.put_recording(replace(recording, wanted=control))
-    draft.commands.append(
-        ControlRecording(
-            job_id=job.job_id,
-            attempt=job.attempt,
-            worker_id=job.worker_id or "",
-            n=control.n,
-            op=control.op,
-        )
-    )
+    if recorder.is_to_be != "stop":
+        controls.ask(draft, recorder, "stop")
     draft.set(stage="capture")
     draft.arm("end:capture", session.limits.capture_stop_s)
 
@@ -58,12 +47,11 @@ def end_without_room(draft: Draft, reason: str) -> None:
 def go_on(draft: Draft) -> None:
     """Take the next stage as soon as the present one has nothing left to wait for."""
     session = draft.session
-    if session.stage == "capture" and _capturing_recorder(draft) is None:
+    if session.stage == "capture" and _capturing(draft) is None:
         _tell_workers(draft)
     if draft.session.stage == "leaving" and not _still_here(draft):
         _delete_room(draft)
-    if draft.session.is_over:
-        _bound_recording(draft)
+    _bound_recording(draft)
 
 
 def say_gone(draft: Draft, participant: Participant) -> None:
@@ -98,17 +86,17 @@ def deadline_reached(draft: Draft, stage: str) -> None:
         _terminated(draft, Cause.HARD_LIMIT)
 
 
-def _capturing_recorder(draft: Draft) -> tuple[Job, Recording] | None:
-    """The recorder's job while media may still come in; None when the cut mark is made or never will be."""
+def _capturing(draft: Draft) -> Recording | None:
+    """The recording while media may still come in; None when the cut mark is made or never will be."""
     recording = draft.session.recording
     if recording is None or recording.status not in CAPTURING:
         return None
-    if recording.wanted is not None and recording.done_op >= recording.wanted.n:
+    if recording.is_to_be == "stop" and recording.pending is None:
         return None
     job = draft.session.job_of(RECORDER)
     if job is None or job.state not in (JobState.ACCEPTED, JobState.JOINED):
         return None  # who was only asked has no token yet, and will be told to complete, not to capture
-    return job, recording
+    return recording
 
 
 def _give_up_unstarted(draft: Draft, job: Job) -> None:
@@ -156,12 +144,14 @@ def _terminated(draft: Draft, cause: Cause) -> None:
 
 
 def _bound_recording(draft: Draft) -> None:
-    """After the room's end, see that a recording that is not complete has a last resort, and nothing else."""
+    """See that a recording whose capture is over has a last resort, also in a room that goes on."""
     session = draft.session
     job = session.job_of(RECORDER)
     recording = session.recording
+    is_sealing = recording is not None and recording.status in SEALING
     is_running = recording is not None and recording.is_running
-    if job is None or (not is_running and job.state in OVER):
+    outlasts = session.is_over and job is not None and (is_running or job.state not in OVER)
+    if not is_sealing and not outlasts:
         draft.disarm("recording")
     elif "recording" not in session.deadlines:
         draft.arm("recording", session.limits.recording_s)

@@ -37,6 +37,7 @@ class JobCause(Enum):
     LOSE = "the worker is gone or did not come"
     FINISH = "the worker is done"
     GIVE_UP = "the session ended without it"
+    REOPEN = "another recording begins"
 
 
 _S, _C = JobState, JobCause
@@ -58,6 +59,8 @@ TABLE: Final[dict[tuple[JobState, JobCause], JobState]] = {
     (_S.JOINED, _C.LOSE): _S.PENDING,
     (_S.JOINED, _C.FINISH): _S.DONE,
     (_S.JOINED, _C.GIVE_UP): _S.DONE,
+    # Of the recorder alone: its job is done again, as a next attempt, whatever the one before still says.
+    **{(state, _C.REOPEN): _S.PENDING for state in (_S.OFFERED, _S.ACCEPTED, _S.JOINED, _S.DONE, _S.FAILED)},
 }
 
 HELD: Final = frozenset({_S.OFFERED, _S.ACCEPTED, _S.JOINED})

@@ -21,6 +21,7 @@ class RecordingStatus(Enum):
     IDLE = "idle"  # nobody asked for one
     STARTING = "starting"  # a recorder is being found
     RECORDING = "recording"  # media is captured and stored
+    PAUSED = "paused"  # the recorder is in the room and writes nothing
     STOPPING = "stopping"  # capture is over, sealing goes on
     STOPPED = "stopped"  # the manifest is stored
     PROCESSING = "processing"  # being verified
@@ -29,17 +30,33 @@ class RecordingStatus(Enum):
 
 
 _S = RecordingStatus
-_ORDER: Final = (_S.STARTING, _S.RECORDING, _S.STOPPING, _S.STOPPED, _S.PROCESSING, _S.COMPLETED)
+_ORDER: Final = (
+    _S.STARTING,
+    _S.RECORDING,
+    _S.PAUSED,
+    _S.STOPPING,
+    _S.STOPPED,
+    _S.PROCESSING,
+    _S.COMPLETED,
+)
 
 # A report may skip states (a frame was lost with its connection) but never goes back, except that another
-# attempt of the same recording captures again.
+# attempt of the same recording captures again, and that a pause ends.
 TABLE: Final[frozenset[tuple[RecordingStatus, RecordingStatus]]] = frozenset(
-    {(_S.IDLE, _S.STARTING), (_S.RECORDING, _S.STARTING)}
+    {(_S.IDLE, _S.STARTING), (_S.IDLE, _S.FAILED)}
+    | {(_S.RECORDING, _S.STARTING), (_S.PAUSED, _S.STARTING), (_S.PAUSED, _S.RECORDING)}
     | {(a, b) for i, a in enumerate(_ORDER) for b in _ORDER[i + 1 :]}
     | {(a, _S.FAILED) for a in _ORDER if a is not _S.COMPLETED}
 )
 RUNNING: Final = frozenset(_ORDER) - {_S.COMPLETED}
-CAPTURING: Final = frozenset({_S.STARTING, _S.RECORDING})  # a recorder is, or is to be, in the room
+CAPTURING: Final = frozenset({_S.STARTING, _S.RECORDING, _S.PAUSED})  # a recorder is in the room, or is to be
+OPEN: Final = CAPTURING | {_S.IDLE}  # it can be paused, resumed and stopped
+SEALING: Final = RUNNING - CAPTURING  # capture is over, a recorder still has to complete it
+AGAIN: Final = frozenset({_S.STOPPED, _S.COMPLETED, _S.FAILED})  # another recording may follow
+
+MODES: Final = ("passthrough", "decoded")  # how media can be taken
+
+Operation = Literal["pause", "resume", "stop"]
 
 
 def check_move(old: RecordingStatus, new: RecordingStatus) -> None:
@@ -73,7 +90,7 @@ class Control:
     """An operation asked of the recorder: repeated until a report shows its number."""
 
     n: int
-    op: Literal["pause", "resume", "stop"]
+    op: Operation
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,7 +102,9 @@ class Recording:
         wanted: the last operation asked for; None when none was.
         done_op: number of the last operation that a report showed as carried out.
         store: where the recorder keeps it, as it says.
-        stats: measured by the recorder (duration_s, chunks, bytes, frames, dropped, …).
+        mode: how it was asked for: passthrough or decoded; "" for as the setting says.
+        stats: measured by the recorder of the current attempt (duration_s, chunks, bytes, frames, …).
+        earlier_stats: the same of the attempts before it, added up.
     """
 
     recording_id: RecordingId
@@ -95,11 +114,39 @@ class Recording:
     wanted: Control | None = None
     done_op: int = 0
     store: str = ""
+    mode: str = ""
     checkpoints: tuple[Checkpoint, ...] = ()
     stats: dict[str, float] = field(default_factory=dict)
+    earlier_stats: dict[str, float] = field(default_factory=dict)
     detail: str = ""
 
     @property
     def is_running(self) -> bool:
         """Whether a recorder still has something to do for it."""
         return self.status in RUNNING
+
+    @property
+    def pending(self) -> Operation | None:
+        """The operation that was asked for and that no report has shown yet; None when there is none."""
+        wanted = self.wanted
+        is_open = wanted is not None and self.done_op < wanted.n and self.status in OPEN
+        return wanted.op if wanted is not None and is_open else None
+
+    @property
+    def is_to_be(self) -> Operation:
+        """What was asked for last; ``resume`` when nothing was."""
+        return self.wanted.op if self.wanted is not None else "resume"
+
+    @property
+    def all_stats(self) -> dict[str, float]:
+        """What was measured over all attempts."""
+        return add_stats(self.earlier_stats, self.stats)
+
+
+def add_stats(earlier: dict[str, float], later: dict[str, float]) -> dict[str, float]:
+    """Add up what two attempts measured; tracks are the same ones again, not more of them."""
+    added = {**earlier}
+    for name, value in later.items():
+        before = added.get(name, 0.0)
+        added[name] = max(before, value) if name == "tracks" else before + value
+    return added

@@ -60,6 +60,8 @@ class Session:
         is_name_held: nobody else gets this room name until LiveKit has confirmed its deletion.
         stage: where the ending stands, "" before it.
         participants: who is in the room, by SID.
+        recording: the newest one.
+        earlier_recordings: those before it, as they stood when the next one was started.
         standings: whose earlier tokens no longer count, by identity.
         removed: whom we put out lately, the last at the end: seen again they are put out without a new event.
         deadlines: armed ones, by name.
@@ -90,6 +92,7 @@ class Session:
     standings: dict[Identity, Standing] = field(default_factory=dict)
     removed: tuple[ParticipantSid, ...] = ()
     recording: Recording | None = None
+    earlier_recordings: tuple[Recording, ...] = ()
     deadlines: dict[str, Deadline] = field(default_factory=dict)
     armings: int = 0
     request_key: KeyScope | None = None

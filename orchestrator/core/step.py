@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import assert_never
 
-from orchestrator.core import admission, agents, ending, presence, work
+from orchestrator.core import admission, agents, controls, ending, presence, work
 from orchestrator.core.commands import CreateRoom, DeleteRoom
 from orchestrator.core.draft import Decision, Draft
 from orchestrator.core.events import RoomRecreated, SessionCreated
@@ -29,7 +29,9 @@ from orchestrator.core.triggers import (
     JobReady,
     JobRefused,
     ParticipantsSeen,
+    RecordingControlAsked,
     RecordingReported,
+    RecordingStartAsked,
     RemovalAsked,
     RoleAsked,
     RoomCreated,
@@ -55,7 +57,7 @@ class Wanted:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Opening:
-    """Everything a new session is made of. ``recording_id`` given means: record it."""
+    """Everything a new session is made of. ``recording_id`` given means: record it, as ``recording_mode``."""
 
     session_id: SessionId
     room_name: RoomName
@@ -65,6 +67,7 @@ class Opening:
     metadata: dict[str, str] = field(default_factory=dict)
     services: tuple[Wanted, ...] = ()
     recording_id: RecordingId | None = None
+    recording_mode: str = ""
     limits: Limits = field(default_factory=Limits)
     max_duration_s: float | None = None
     request_key: KeyScope | None = None
@@ -100,7 +103,11 @@ def open_session(opening: Opening, now: datetime) -> Decision:
             )
             for number, wanted in enumerate(services, start=1)
         ),
-        recording=Recording(recording_id=opening.recording_id) if opening.recording_id else None,
+        recording=(
+            Recording(recording_id=opening.recording_id, mode=opening.recording_mode)
+            if opening.recording_id
+            else None
+        ),
         request_key=opening.request_key,
     )
     draft = Draft(session, now)
@@ -159,6 +166,10 @@ def step(session: Session, trigger: Trigger, now: datetime) -> Decision:
             work.lost(draft, trigger)
         case RecordingReported():
             work.recording_reported(draft, trigger)
+        case RecordingStartAsked():
+            controls.start_asked(draft, trigger)
+        case RecordingControlAsked():
+            controls.control_asked(draft, trigger.op)
         case TerminateAsked():
             if session.is_live:
                 ending.begin(draft, Cause.ENDED, trigger.reason)
@@ -202,7 +213,7 @@ def _room_created(draft: Draft, trigger: RoomCreated) -> None:
             draft.arm("join", session.limits.join_s)
         else:
             presence.enter_ready(draft, Cause.ROOM_CREATED)
-        if session.recording is not None:
+        if session.recording is not None and session.recording.status is RecordingStatus.IDLE:
             draft.put_recording(replace(session.recording, status=RecordingStatus.STARTING))
             draft.arm("recorder", session.limits.join_s)
     elif session.is_live:

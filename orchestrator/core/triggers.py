@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from orchestrator.core.ids import Identity, JobId, ParticipantSid, RoomSid, ServiceId, WorkerId
-from orchestrator.core.recording import RecordingStatus
+from orchestrator.core.ids import Identity, JobId, ParticipantSid, RecordingId, RoomSid, ServiceId, WorkerId
+from orchestrator.core.recording import Operation, RecordingStatus
 
 Role = Literal["client", "operator", "worker", "recorder"]
 
@@ -183,6 +183,25 @@ class RecordingReported:
     detail: str
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RecordingStartAsked:
+    """A caller wants the session recorded.
+
+    ``recording_id``: of the recording that begins, if one does; ``mode`` "" is ``default_mode``, or as it is.
+    """
+
+    recording_id: RecordingId
+    mode: str = ""
+    default_mode: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RecordingControlAsked:
+    """A caller wants the recording paused, resumed or stopped."""
+
+    op: Operation
+
+
 Trigger = (
     RoomCreated
     | RoomCreateFailed
@@ -201,4 +220,6 @@ Trigger = (
     | RoleAsked
     | DeadlineReached
     | RecordingReported
+    | RecordingStartAsked
+    | RecordingControlAsked
 )

@@ -146,7 +146,8 @@ def recorder_timeout(draft: Draft, kind: str) -> None:
     elif session.recording is not None and not session.recording.is_running:
         detail = f"the recorder did not say within {session.limits.recording_s:g} s that it is done"
     else:
-        detail = f"nobody completed the recording within {session.limits.recording_s:g} s of the room's end"
+        what = "the room's end" if session.is_over else "its stop"
+        detail = f"nobody completed the recording within {session.limits.recording_s:g} s of {what}"
     job = session.job_of(RECORDER)
     if job is not None and job.state not in OVER:
         if job.state in HELD:
@@ -165,8 +166,10 @@ def recording_reported(draft: Draft, trigger: RecordingReported) -> None:
         return
     _held(draft, trigger.job_id, trigger.attempt)  # what was given up has nothing new to say
     status = trigger.status if recording.is_running else recording.status
-    is_again = trigger.attempt != recording.attempt and draft.session.is_live
-    is_late = _rank(status) < _rank(recording.status) and not is_again
+    is_next = trigger.attempt != recording.attempt
+    is_resumed = (recording.status, status) == (RecordingStatus.PAUSED, RecordingStatus.RECORDING)
+    is_back = is_resumed or (is_next and draft.session.is_live)
+    is_late = _rank(status) < _rank(recording.status) and not is_back
     if is_late or (recording.status, status) not in TABLE:
         status = recording.status  # a late frame, or a completer's first, never takes the facet back
     op = min(trigger.op, recording.wanted.n if recording.wanted else 0)  # no more than was asked is done
@@ -179,7 +182,8 @@ def recording_reported(draft: Draft, trigger: RecordingReported) -> None:
             done_op=max(recording.done_op, op),
             store=trigger.store or recording.store,
             checkpoints=_checkpoints(recording, trigger),
-            stats=trigger.stats or recording.stats,
+            stats=trigger.stats or ({} if is_next else recording.stats),
+            earlier_stats=recording.all_stats if is_next else recording.earlier_stats,
             detail=trigger.detail,
         )
     )
@@ -284,12 +288,18 @@ def _release(
         pause_s = max(0.0, retry_after_s)
     session = draft.session
     draft.arm(armed_for("retry", moved), min(pause_s, session.limits.retry_s))
-    recording = session.recording
-    if (
-        session.is_live
-        and session.is_recorder(job)
-        and recording is not None
-        and recording.status is RecordingStatus.RECORDING  # while Starting, the first deadline still runs
-    ):
+    if session.is_live and session.is_recorder(job):
+        _capture_lost(draft)
+
+
+def _capture_lost(draft: Draft) -> None:
+    """Nobody captures now: the next attempt goes on with it, or completes what was to be stopped."""
+    recording = draft.session.recording
+    if recording is None or recording.status not in CAPTURING:
+        return
+    if recording.is_to_be == "stop":
+        draft.put_recording(replace(recording, status=RecordingStatus.STOPPING))
+        draft.disarm("recorder")
+    elif recording.status is not RecordingStatus.STARTING:  # while Starting, the first deadline still runs
         draft.put_recording(replace(recording, status=RecordingStatus.STARTING))
-        draft.arm("recorder", session.limits.join_s)
+        draft.arm("recorder", draft.session.limits.join_s)

@@ -209,6 +209,7 @@ class CommandRunner:
             or job.worker_id is None
             or recording is None
             or recording.done_op >= command.n
+            or (recording.wanted is not None and recording.wanted.n != command.n)  # a newer one is said
             or not recording.is_running
         )
         if is_over:

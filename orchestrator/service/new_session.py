@@ -53,6 +53,7 @@ class SessionPolicy:
     livekit_url: str
     limits: Limits
     record_auto: bool = False
+    record_mode: str = ""
     max_duration_s: float | None = None
 
 
@@ -111,6 +112,7 @@ def opening_of(
         metadata=request.metadata,
         services=_wanted(request, named),
         recording_id=RecordingId(new_id()) if is_recorded else None,
+        recording_mode=policy.record_mode,
         limits=limits,
         max_duration_s=request.max_duration_s or policy.max_duration_s,
     )

@@ -26,6 +26,7 @@ from orchestrator.core.errors import (
 from orchestrator.core.ids import SessionId, WorkerId
 from orchestrator.core.request_keys import KeyScope, RequestKey, check_repeat
 from orchestrator.core.session import Session
+from orchestrator.core.triggers import TerminateAsked, Trigger
 from orchestrator.ports import SessionStore
 from orchestrator.service.new_session import CreatedSession, NewSession
 from orchestrator.service.push import NewWorker, PushWorkers
@@ -86,12 +87,22 @@ class Repeats:
             SessionNotFoundError: there is no such session.
             StoreError: nothing was acknowledged.
         """
+        return await self.apply(session_id, TerminateAsked(), key)
+
+    async def apply(self, session_id: SessionId, trigger: Trigger, key: RequestKey | None) -> Session:
+        """Let something happen to a session; a repeat only gives the session as it is by then.
+
+        Raises:
+            KeyReusedError: the key came with another request.
+            SessionNotFoundError, IllegalTransitionError: nothing happened; no key is bound.
+            StoreError: nothing was acknowledged.
+        """
         if key is None:
-            return await self._sessions.terminate(session_id)
+            return await self._sessions.apply(session_id, trigger)
         async with self._turn(key):
             if await self._target(key) is None:
                 try:
-                    return await self._sessions.terminate(session_id, key=key)
+                    return await self._sessions.apply(session_id, trigger, key=key)
                 except KeyTakenError:
                     await self._target_of_another(key)
         return await self._sessions.get(session_id)

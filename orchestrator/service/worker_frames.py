@@ -30,7 +30,8 @@ def assign_frame(session: Session, job: Job, token: Token, recording: RecordingT
         session: whose job it is.
         job: accepted.
         token: for its room.
-        recording: what the settings say of every recording; its id is the session's own.
+        recording: what the settings say of every recording; its id, and the mode that was asked for, are
+            the session's own.
     """
     frame = Assign(
         job_id=job.job_id,
@@ -41,10 +42,13 @@ def assign_frame(session: Session, job: Job, token: Token, recording: RecordingT
     )
     if job.service_id != RECORDER or session.recording is None:
         return frame
+    wanted = session.recording.wanted
     task = RecordingTask(
         recording_id=session.recording.recording_id,
         task="capture" if needs_room(session, job) else "complete",
-        mode=recording.mode,
+        op=wanted.n if wanted is not None else 0,
+        paused=session.recording.is_to_be == "pause",
+        mode=session.recording.mode or recording.mode,
         quality=recording.quality,
         format=recording.format,
         keyframe_interval_s=recording.keyframe_interval_s,

@@ -14,6 +14,7 @@ from orchestrator.service.feed import Feed
 from orchestrator.service.outgoing import OutgoingWebhooks
 from orchestrator.service.pull import PullWorkers
 from orchestrator.service.push import PushWorkers
+from orchestrator.service.recordings import RecordingControl
 from orchestrator.service.registry import Registry
 from orchestrator.service.repeats import Repeats
 from orchestrator.service.sessions import Sessions
@@ -47,6 +48,7 @@ class Services:
     pull: PullWorkers
     drains: Drains
     repeats: Repeats
+    recording_control: RecordingControl
     webhooks: Webhooks
     verifier: WebhookVerifier
     outgoing: OutgoingWebhooks

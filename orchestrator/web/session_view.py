@@ -70,13 +70,15 @@ def recording_view(recording: Recording) -> dict[str, Any]:
     return {
         "recording_id": recording.recording_id,
         "status": recording.status.value,
+        "mode": recording.mode or None,
+        "pending": recording.pending,
         "store": recording.store,
         "tree_size": last.size if last else 0,
         "root": last.root if last else "",
         "checkpoints": [
             {"attempt": c.attempt, "size": c.size, "root": c.root} for c in recording.checkpoints
         ],
-        "stats": recording.stats,
+        "stats": recording.all_stats,
         "detail": recording.detail,
     }
 

@@ -12,7 +12,7 @@ from orchestrator.core.draft import Decision, armed_for
 from orchestrator.core.events import JobChanged, SessionStatusChanged, encode_data
 from orchestrator.core.ids import is_agent
 from orchestrator.core.jobs import HELD, JobState
-from orchestrator.core.recording import RECORDER, TABLE, RecordingStatus
+from orchestrator.core.recording import AGAIN, CAPTURING, RECORDER, SEALING, TABLE, RecordingStatus
 from orchestrator.core.session import Session
 from orchestrator.core.states import TABLE as ROOM_TABLE
 from orchestrator.core.states import RoomStatus
@@ -21,6 +21,7 @@ from orchestrator.core.work import is_offerable, needs_room
 
 _ROOM_MOVES = frozenset((state.value, after.value) for (state, _), after in ROOM_TABLE.items())
 _ENDED = (RoomStatus.TERMINATING, RoomStatus.TERMINATED)
+_BEGUN = (RecordingStatus.IDLE, RecordingStatus.STARTING)
 _SECRET_KEYS = ("token", "jwt", "secret", "password", "key")
 _BOOKKEEPING = ("version", "events", "updated_at")
 # What may still change when the room life is over.
@@ -90,16 +91,25 @@ def _check_moves(before: Session, decision: Decision) -> None:
         known = told[-1] if told else before.missing_services if before.degraded else ()
         assert known == (after.missing_services if after.degraded else ()), "clients know of others"
     spoken_of = {event.job_id for event in decision.events if isinstance(event, JobChanged)}
-    for old_job, job in zip(before.jobs, after.jobs, strict=True):
+    assert all(job.service_id == RECORDER for job in after.jobs[len(before.jobs) :])
+    for old_job, job in zip(before.jobs, after.jobs, strict=False):
         assert job.job_id == old_job.job_id
         assert old_job.attempt <= job.attempt <= old_job.attempt + 1
         assert job.state is old_job.state or job.job_id in spoken_of
         if job.attempt > old_job.attempt:
             assert job.state is JobState.OFFERED
-    if before.recording is None or after.recording is None:
-        assert after.recording is before.recording
+    if before.recording is None:
+        assert after.recording is None or after.recording.status in _BEGUN
         return
+    assert after.recording is not None
     old, new = before.recording, after.recording
+    if new.recording_id != old.recording_id:
+        assert old.status in AGAIN
+        assert new.status in _BEGUN
+        assert before.is_live
+        assert after.earlier_recordings == (*before.earlier_recordings, old), "a recording was forgotten"
+        return
+    assert after.earlier_recordings == before.earlier_recordings
     assert old.status is new.status or (old.status, new.status) in TABLE
     assert new.done_op >= old.done_op
     sizes = {checkpoint.attempt: checkpoint.size for checkpoint in new.checkpoints}
@@ -151,7 +161,7 @@ def _check_deadlines(session: Session) -> None:
         elif job.state is JobState.PENDING:
             assert not job.refused_by, "nothing would let it ask them again"
     if status is not RoomStatus.TERMINATED:
-        assert "recording" not in names
+        assert ("recording" in names) == (recording is not None and recording.status in SEALING)
         assert names.isdisjoint({"recorder"}) or session.is_live
     else:
         held = any(job.state in HELD for job in session.jobs)
@@ -225,6 +235,8 @@ def _check_recording(session: Session) -> None:
     job = session.job_of(RECORDER)
     assert job is not None
     assert recording.attempt <= job.attempt
+    if recording.status in CAPTURING and session.is_live and recording.is_to_be == "stop":
+        assert job.state in (JobState.ACCEPTED, JobState.JOINED), "nobody would make the cut mark"
     if recording.is_running:
         assert job.state in HELD or job.state is JobState.PENDING, "nobody will ever complete it"
     if session.is_live:

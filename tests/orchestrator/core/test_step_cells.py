@@ -8,7 +8,7 @@ import pytest
 
 from orchestrator.core.draft import Decision
 from orchestrator.core.errors import IllegalTransitionError, StaleAttemptError
-from orchestrator.core.ids import Identity, JobId, RoomSid
+from orchestrator.core.ids import Identity, JobId, RecordingId, RoomSid
 from orchestrator.core.recording import RecordingStatus
 from orchestrator.core.states import RoomStatus
 from orchestrator.core.triggers import (
@@ -20,7 +20,9 @@ from orchestrator.core.triggers import (
     JobReady,
     JobRefused,
     ParticipantsSeen,
+    RecordingControlAsked,
     RecordingReported,
+    RecordingStartAsked,
     RemovalAsked,
     RoleAsked,
     RoomCreated,
@@ -65,6 +67,8 @@ EXAMPLES: dict[type[Trigger], Trigger] = {
     RoleAsked: RoleAsked(identity=Identity("bob"), role="operator"),
     DeadlineReached: DeadlineReached(name="expires", arming=2),
     RecordingReported: report(RecordingStatus.RECORDING, n=1),
+    RecordingStartAsked: RecordingStartAsked(recording_id=RecordingId("rec1")),
+    RecordingControlAsked: RecordingControlAsked(op="pause"),
 }
 # How the status looks after each trigger, in the states of a session that asked for one service.
 _C, _W, _R, _A, _T, _X = "Creating", "WaitingForServices", "Ready", "Active", "Terminating", "Terminated"
@@ -87,6 +91,8 @@ AFTER: dict[type[Trigger], tuple[str, ...]] = {
     RoleAsked: (_C, _W, _R, _A, "illegal", "illegal"),
     DeadlineReached: (_T, _T, _T, _A, _T, _X),
     RecordingReported: ("stale", "stale", "illegal", "illegal", "illegal", "stale"),
+    RecordingStartAsked: (_C, _W, _R, _A, "illegal", "illegal"),
+    RecordingControlAsked: ("illegal",) * 6,
 }
 
 

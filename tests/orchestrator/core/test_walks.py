@@ -11,9 +11,9 @@ from random import Random
 import pytest
 
 from orchestrator.core.errors import BarredError, IllegalTransitionError, StaleAttemptError
-from orchestrator.core.ids import Identity, JobId, RoomSid, is_agent
+from orchestrator.core.ids import Identity, JobId, RecordingId, RoomSid, is_agent
 from orchestrator.core.jobs import Job, JobState
-from orchestrator.core.recording import RECORDER, RecordingStatus
+from orchestrator.core.recording import RECORDER, Operation, RecordingStatus
 from orchestrator.core.session import Session
 from orchestrator.core.states import RoomStatus
 from orchestrator.core.step import open_session, step
@@ -27,7 +27,9 @@ from orchestrator.core.triggers import (
     JobRefused,
     Participant,
     ParticipantsSeen,
+    RecordingControlAsked,
     RecordingReported,
+    RecordingStartAsked,
     RemovalAsked,
     RoleAsked,
     RoomCreated,
@@ -55,6 +57,14 @@ _FORMS = (
     ("agent:echo!", "asr", "agent:notes?"),
 )
 _MAY_BE_STALE = (JobAccepted, JobRefused, JobReady, JobDone, JobLost, RecordingReported)
+_MAY_BE_ILLEGAL = (
+    JobOffered,
+    RecordingReported,
+    RemovalAsked,
+    RoleAsked,
+    RecordingStartAsked,
+    RecordingControlAsked,
+)
 _LAST_RESORTS = ("create", "expires", "max", "client", "end", "recorder", "recording")
 _ENDING = (RoomDeleted, TerminateAsked, RoomFinished, RoomCreateFailed)
 
@@ -95,7 +105,7 @@ class Walk:
             assert isinstance(trigger, (*_MAY_BE_STALE, JobOffered)), trigger
             return
         except IllegalTransitionError:
-            assert isinstance(trigger, JobOffered | RecordingReported | RemovalAsked | RoleAsked), trigger
+            assert isinstance(trigger, _MAY_BE_ILLEGAL), trigger
             return
         except BarredError:
             assert isinstance(trigger, RoleAsked), trigger
@@ -194,6 +204,8 @@ class Walk:
             self._job_word,
             self._job_word,
             self._any_report,
+            self._record_asked,
+            self._record_asked,
             self._access_asked,
             lambda: self._offer(None),
         )
@@ -274,6 +286,16 @@ class Walk:
                 return JobDone(job_id=job_id, attempt=attempt)
             case _:
                 return JobLost(job_id=job_id, attempt=attempt, detail="gone")
+
+    def _record_asked(self) -> Trigger:
+        op: Operation | None = self.random.choice((None, None, "pause", "resume", "stop"))
+        if op is not None:
+            return RecordingControlAsked(op=op)
+        self.reports += 1
+        mode = self.random.choice(("", "", "decoded"))
+        return RecordingStartAsked(
+            recording_id=RecordingId(f"rec{self.reports}"), mode=mode, default_mode="passthrough"
+        )
 
     def _any_report(self) -> Trigger:
         job = self.session.job_of(RECORDER)

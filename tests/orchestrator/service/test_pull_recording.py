@@ -86,7 +86,7 @@ async def test_a_report_of_another_recording_is_stale() -> None:
 
 
 @pytest.mark.parametrize(
-    "fields", [{"state": "paused"}, {"state": "recording", "tree_size": 1, "closes": [{"attempt": "x"}]}]
+    "fields", [{"state": "deleted"}, {"state": "recording", "tree_size": 1, "closes": [{"attempt": "x"}]}]
 )
 async def test_a_report_that_makes_no_sense_ends_the_connection(fields: dict[str, Any]) -> None:
     async with assembly() as running:

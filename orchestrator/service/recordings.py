@@ -1,0 +1,47 @@
+"""What callers ask of the recording of a session; each of it a step of the session like any other."""
+
+from __future__ import annotations
+
+from orchestrator.core.ids import RecordingId, SessionId
+from orchestrator.core.recording import Operation
+from orchestrator.core.request_keys import RequestKey
+from orchestrator.core.session import Session
+from orchestrator.core.triggers import RecordingControlAsked, RecordingStartAsked
+from orchestrator.ports import Clock
+from orchestrator.service.repeats import Repeats
+
+
+class RecordingControl:
+    """Starts, pauses, resumes and stops recordings."""
+
+    def __init__(self, *, repeats: Repeats, clock: Clock, default_mode: str) -> None:
+        """Make one; ``default_mode`` is how a recording is taken for which nobody says it."""
+        self._repeats = repeats
+        self._clock = clock
+        self._default_mode = default_mode
+
+    async def start(self, session_id: SessionId, mode: str, key: RequestKey | None) -> Session:
+        """Begin a recording; while one runs, nothing happens.
+
+        Args:
+            session_id: whose.
+            mode: passthrough or decoded; "" as the setting says, or as the one that runs.
+            key: a repeat begins no other recording, also when the first has ended since.
+
+        Raises:
+            IllegalTransitionError: the session is over, or its recording is being stopped or of another mode.
+            KeyReusedError, SessionNotFoundError, StoreError: as `Repeats.apply`.
+        """
+        asked = RecordingStartAsked(
+            recording_id=RecordingId(self._clock.new_id()), mode=mode, default_mode=self._default_mode
+        )
+        return await self._repeats.apply(session_id, asked, key)
+
+    async def control(self, session_id: SessionId, op: Operation, key: RequestKey | None) -> Session:
+        """Pause, resume or stop; doing so again changes nothing.
+
+        Raises:
+            IllegalTransitionError: there is no recording, or it is in no state for this.
+            KeyReusedError, SessionNotFoundError, StoreError: as `Repeats.apply`.
+        """
+        return await self._repeats.apply(session_id, RecordingControlAsked(op=op), key)
