@@ -108,8 +108,9 @@ RECORDING: Final = f"""## Recording on demand
 
 `POST {API}/record/start {{"session_id","mode"}}` begins a recording of a live session, `mode` being
 `passthrough` or `decoded` (absent: `[recording] mode`); `/pause`, `/resume` and `/stop` take
-`{{"session_id"}}`. All of them, and `GET {API}/record/status/{{session_id}}`, answer with the recording as it stands: `recording_id`,
-`recording_status`, `mode`, `statistics` as the recorder measured them, and `earlier_recordings`.
+`{{"session_id"}}`. All of them, and `GET {API}/record/status/{{session_id}}`, answer with the
+recording as it stands: `recording_id`, `recording_status`, `mode`, `statistics` as the recorder measured
+them, and `earlier_recordings`.
 
 - `pending` names the operation that the recorder has not shown yet; it is said until it is shown, also to a
   recorder that takes over. `recording_status` moves, and its event is sent, when it has been carried out.
