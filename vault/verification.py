@@ -181,6 +181,9 @@ class _Verification:
             if record is not None and record.wall_start_us != close.wall_start_us:
                 reason = f"its start of attempt {close.attempt} is not the key record's"
                 self._blame(MANIFEST_NAME, FormatError(reason))
+            if record is not None and record.tenant.hex() != manifest.tenant:
+                reason = f"its tenant is not that of attempt {close.attempt}'s key record"
+                self._blame(MANIFEST_NAME, FormatError(reason))
             if close.closed == "own" and not all(track.has_last for track in result.tracks):
                 reason = f"attempt {close.attempt} closed itself, but a track lacks its final chunk"
                 self._blame(MANIFEST_NAME, FormatError(reason))
@@ -194,7 +197,7 @@ class _Verification:
         notes = self.listing.has_manifest + sum(
             len(attempt.revisions) + len(attempt.sizes) for attempt in self.listing.attempts.values()
         )
-        if len(self.other_signer) == notes and not any(attempt.chunks for attempt in attempts):
+        if 0 < len(self.other_signer) == notes and not any(attempt.chunks for attempt in attempts):
             given = derive_key_id(self.public_key)
             reason = f"it is signed, as all of this recording, by another key than the one given ({given})"
             self.problems = [Problem(self.other_signer[0], reason)]

@@ -14,7 +14,7 @@ import msgspec
 from vault.core.canonical_json import decode_json, encode_json
 from vault.core.checkpoint import TreeHead, recording_root
 from vault.core.coverage import TrackCoverage
-from vault.core.ids import RecordingId, VerifyKey, is_recording_id
+from vault.core.ids import MAX_ATTEMPT, MAX_LEAF, RecordingId, VerifyKey, is_recording_id
 from vault.core.key_record import decode_hex
 from vault.core.note import Sign, open_note, sign_note
 from vault.errors import FormatError
@@ -200,6 +200,13 @@ def _check_manifest(manifest: Manifest) -> None:
     decode_hex("tenant", manifest.tenant, 16)
     if not manifest.attempts:
         raise FormatError("it has no attempt")
+    for close in manifest.attempts:
+        if not 1 <= close.attempt <= MAX_ATTEMPT or not 0 <= close.size <= MAX_LEAF:
+            raise FormatError(
+                f"it closes attempt {close.attempt} at {close.size} leaves, which no file can name"
+            )
+    if manifest.cut_marks_us != sorted(manifest.cut_marks_us):
+        raise FormatError("its cut marks are out of order")
     try:
         root = recording_root(manifest.recording, (attempt.head for attempt in manifest.attempts))
     except ValueError as error:

@@ -1,0 +1,271 @@
+"""The second verifier needs nothing of ours, and agrees with ours on what is good, bad and misuse."""
+
+from __future__ import annotations
+
+import ast
+import json
+import shutil
+from base64 import b64encode
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+
+import examples.verify_recording
+from examples.verify_recording import load_key, main
+from tests.examples.both_verifiers import ALL, RING, Stored, empty, plain, taken_over, verdict
+from tests.fakes.chunk_stores import MemoryChunkStore
+from tests.fakes.recordings import OTHER_RECORDING, RECORDING, make_key_ring, write_recording
+from vault.core.canonical_json import encode_json
+from vault.core.checkpoint import TreeHead
+from vault.core.manifest import Manifest, decode_manifest, manifest_name
+from vault.core.note import sign_note
+from vault.core.public_key import decode_public_key, encode_public_key
+from vault.errors import FormatError
+from vault.verification import verify_recording
+
+GOLDEN = Path(__file__).parents[1] / "vectors" / "recording-v1"
+EXPECTED: dict[str, Any] = json.loads((GOLDEN / "expected.json").read_text())
+GOLDEN_KEY = GOLDEN / "keys" / "signing.pub"
+
+
+@pytest.fixture
+def key(tmp_path: Path) -> Path:
+    path = tmp_path / "signing.pub"
+    path.write_text(f"{encode_public_key(RING.public_key)}\n")
+    return path
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    return store(plain(), tmp_path / RECORDING)
+
+
+def store(stored: Stored, folder: Path) -> Path:
+    for name, data in stored.items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_bytes(data)
+    return folder
+
+
+def first_bad(folder: Path, key: Path, capsys: pytest.CaptureFixture[str]) -> tuple[int, str]:
+    """Let both verify a folder; give the exit code and the first bad file, once they agree."""
+    report = verify_recording(folder, decode_public_key(key.read_text().strip()))
+    ours = (report.exit_code, report.problems[0].file if report.problems else "")
+    code = main([str(folder), str(key)])
+    line = capsys.readouterr().out.splitlines()[0]
+    assert ours == (code, line.split("'")[1] if line.startswith("bad: ") else "")
+    return ours
+
+
+def test_it_imports_the_standard_library_and_ed25519_only() -> None:
+    tree = ast.parse(Path(examples.verify_recording.__file__).read_text(encoding="utf-8"))
+    modules = {
+        (node.module or "") if isinstance(node, ast.ImportFrom) else node.names[0].name
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Import | ast.ImportFrom)
+    }
+    assert {module.split(".")[0] for module in modules} & {
+        "vault",
+        "recorder",
+        "sdk",
+        "orchestrator",
+        "greenroom",
+        "tests",
+        "examples",
+    } == set()
+    assert {module for module in modules if module.startswith("cryptography")} == {
+        "cryptography.exceptions",
+        "cryptography.hazmat.primitives.asymmetric.ed25519",
+    }
+
+
+@pytest.mark.parametrize("name", EXPECTED)
+def test_the_golden_recordings(name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = tmp_path / EXPECTED[name]["recording"]
+    shutil.copytree(GOLDEN / name, folder)
+    assert first_bad(folder, GOLDEN_KEY, capsys) == (EXPECTED[name]["exit_code"], "")
+    assert first_bad(GOLDEN / name, GOLDEN_KEY, capsys) == (EXPECTED[name]["exit_code"], "")
+    files = sorted(path for path in folder.rglob("*") if path.is_file() and path.suffix != ".tmp")
+    for path in files:
+        good = path.read_bytes()
+        for position in (0, 24, 100, len(good) // 2, len(good) - 1):
+            path.write_bytes(good[:position] + bytes([good[position] ^ 4]) + good[position + 1 :])
+            assert first_bad(folder, GOLDEN_KEY, capsys) == (1, str(path.relative_to(folder)))
+        path.write_bytes(good)
+
+
+@pytest.mark.parametrize("make", ALL.values(), ids=ALL)
+def test_every_kind_of_recording(
+    make: Callable[[], Stored], tmp_path: Path, key: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    stored = make()
+    code = 0 if "manifest" in stored else 3
+    assert verdict(stored) == (code, "")
+    assert first_bad(store(stored, tmp_path / RECORDING), key, capsys) == (code, "")
+    assert first_bad(store(stored, tmp_path / "any name"), key, capsys) == (code, "")
+
+
+def test_what_it_prints(folder: Path, key: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (folder / "1" / "chunk-0000000001.0011223344556677.tmp").write_bytes(b"half")
+    assert main([str(folder), str(key)]) == 0
+    assert capsys.readouterr().out.splitlines() == [
+        "ignored: '1/chunk-0000000001.0011223344556677.tmp': temporary, late or not acknowledged",
+        "complete",
+    ]
+    (folder / "manifest").unlink()
+    assert main([str(folder), str(key)]) == 3
+    assert capsys.readouterr().out.splitlines()[-1] == "incomplete at 10"
+    assert main([str(store(empty(), folder.parent / "empty")), str(key)]) == 0
+    assert capsys.readouterr().out.splitlines() == ["complete, but empty"]
+
+
+def test_unknown_names_links_and_folders(folder: Path, key: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (folder / "7").mkdir()
+    assert first_bad(folder, key, capsys) == (0, "")
+    for name in ("notes.txt", "1/chunk-1", "01/chunk-0000000000", "1/key-record-0000000000", "2/x/manifest"):
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_bytes(b"x")
+        assert first_bad(folder, key, capsys) == (1, name)
+        (folder / name).unlink()
+    for name in ("link", "a.tmp", "7/chunk-0000000000"):
+        (folder / name).symlink_to(folder / "manifest")
+        assert first_bad(folder, key, capsys) == (1, name)
+        (folder / name).unlink()
+    (folder / "manifest").rename(folder.parent / "elsewhere")
+    (folder / "manifest").symlink_to(folder.parent / "elsewhere")
+    assert first_bad(folder, key, capsys) == (1, "manifest")
+
+
+def test_another_recording_in_the_folder(
+    tmp_path: Path, key: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    other = MemoryChunkStore()
+    write_recording(other, RING, recording_id=OTHER_RECORDING)
+    stored = other.recordings[OTHER_RECORDING]
+    assert first_bad(store(stored, tmp_path / RECORDING), key, capsys) == (1, "manifest")
+    assert first_bad(store(stored, tmp_path / "any name"), key, capsys) == (0, "")
+    for name in stored:
+        mixed = store(stored | {name: plain()[name]}, tmp_path / "any name")
+        assert first_bad(mixed, key, capsys) == (1, name)
+
+
+def test_another_key_is_one_sentence(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    other = tmp_path / "other.pub"
+    other.write_text(f"{encode_public_key(make_key_ring(2).public_key)}\n")
+    assert first_bad(folder, other, capsys) == (1, "manifest")
+    assert main([str(folder), str(other)]) == 1
+    assert capsys.readouterr().out.splitlines() == [
+        "bad: 'manifest': every note names another key than the one given",
+        "bad",
+    ]
+
+
+def test_known_heads(folder: Path, key: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    stored = {
+        str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()
+    }
+    manifest = decode_manifest(stored["manifest"], recording_id=RECORDING, public_key=RING.public_key)
+    size, root = manifest.attempts[0].size, manifest.attempts[0].root
+    for head, code in (
+        (f"1:{size}:{root}", 0),
+        (f"1:{size}:{'0' * 64}", 1),
+        (f"1:{size + 1}:{root}", 1),
+        (f"2:1:{root}", 1),
+        (f"1:{size}", 2),
+        (f"0:{size}:{root}", 2),
+    ):
+        assert main([str(folder), str(key), "--head", head]) == code, head
+        capsys.readouterr()
+    for known in (
+        TreeHead(attempt=1, size=size, root=bytes(32)),
+        TreeHead(attempt=1, size=3, root=bytes(32)),
+        TreeHead(attempt=1, size=size + 3, root=bytes(32)),
+        TreeHead(attempt=2, size=1, root=bytes(32)),
+    ):
+        code, name = verdict(stored, heads=(known,))
+        assert code == 1
+        assert name.startswith(f"{known.attempt}/")
+
+
+def test_misuse(folder: Path, key: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    nothing = tmp_path / "nothing"
+    nothing.mkdir()
+    (nothing / "notes.txt").write_bytes(b"x")
+    lines = [b"", b"greenroom-public-key-1 AAAA\n", key.read_bytes().strip(), key.read_bytes() * 2, b"\xff\n"]
+    keys = [tmp_path / f"{number}.pub" for number in range(len(lines))]
+    for path, line in zip(keys, lines, strict=True):
+        path.write_bytes(line)
+    for arguments in (
+        (nothing, key),
+        (tmp_path / "missing", key),
+        (key, key),
+        (folder, tmp_path / "missing"),
+        *((folder, path) for path in keys),
+    ):
+        assert main([str(argument) for argument in arguments]) == 2, arguments
+        (said,) = capsys.readouterr().out.splitlines()
+        assert said.startswith("misuse: ")
+
+
+def test_keys_of_small_order_are_refused_by_both(tmp_path: Path) -> None:
+    prime = 2**255 - 19
+    order_8 = 0x05FC536D880238B13933C6D305ACDFD5F098EFF289F4C345B027B2C28F95E826
+    for y in (0, 1, prime - 1, order_8, prime - order_8, prime, prime + 1):
+        for sign in (0, 1 << 255):
+            weak = (y | sign).to_bytes(32, "little")
+            path = tmp_path / "weak.pub"
+            path.write_text(f"greenroom-public-key-1 {b64encode(weak).decode()}\n")
+            with pytest.raises(ValueError, match="small order"):
+                load_key(path)
+            with pytest.raises(FormatError):
+                decode_public_key(path.read_text().strip())
+    path.write_text(f"{encode_public_key(RING.public_key)}\n")
+    assert load_key(path) == RING.public_key
+
+
+def test_bad_chunks_alone_are_bad_and_no_crash() -> None:
+    stored = plain()
+    for name in ("1/chunk-0000000000", "1/chunk-0000000009"):
+        alone = {name: stored[name][:-1] + b"x"}
+        assert verdict(alone) == (1, "1/key-record-0000000001")
+
+
+def test_numbers_of_a_manifest_that_no_file_can_have_are_bad() -> None:
+    for field, value in (("size", -1), ("size", 1 << 64), ("attempt", 1 << 32), ("attempt", 0)):
+        stored = plain()
+        _, text, *_ = stored["manifest"].decode().split("\n")
+        fields = json.loads(text)
+        fields["attempts"][0][field] = value
+        text = json.dumps(fields, ensure_ascii=False, sort_keys=True, separators=(",", ":"))
+        note = f"greenroom/recording/{RECORDING}/manifest\n{text}\n"
+        stored["manifest"] = sign_note(note, public_key=RING.public_key, sign=RING.sign)
+        assert verdict(stored) == (1, "manifest")
+
+
+MANIFESTS: list[Callable[[Manifest], dict[str, Any]]] = [
+    lambda m: {"tenant": "11" * 16},
+    lambda m: {"cut_marks_us": [3, 1]},
+    lambda m: {"tracks": m.tracks[:-1]},
+    lambda m: {"tracks": [msgspec.structs.replace(m.tracks[0], recorded_us=1), *m.tracks[1:]]},
+    lambda m: {"tracks": [msgspec.structs.replace(m.tracks[0], expected_us=1), *m.tracks[1:]]},
+    lambda m: {"tracks": [msgspec.structs.replace(m.tracks[0], cut=not m.tracks[0].cut), *m.tracks[1:]]},
+    lambda m: {
+        "attempts": [*m.attempts[:-1], msgspec.structs.replace(m.attempts[-1], wall_start_us=1 << 52)]
+    },
+    lambda m: {"attempts": [msgspec.structs.replace(m.attempts[0], closed="own"), *m.attempts[1:]]},
+]
+
+
+@pytest.mark.parametrize("number", range(len(MANIFESTS)))
+def test_a_manifest_that_the_chunks_do_not_bear_out_is_bad_though_we_signed_it(number: int) -> None:
+    stored = taken_over()
+    manifest = decode_manifest(stored["manifest"], recording_id=RECORDING, public_key=RING.public_key)
+    changed = msgspec.structs.replace(manifest, **MANIFESTS[number](manifest))
+    text = f"{manifest_name(RECORDING)}\n{encode_json(changed)}\n"
+    note = sign_note(text, public_key=RING.public_key, sign=RING.sign)
+    assert verdict(stored | {"manifest": note}) == (1, "manifest")
