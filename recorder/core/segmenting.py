@@ -31,7 +31,8 @@ class Fragment:
 class Segmenter:
     """Collects packets of one init run until a fragment is full.
 
-    The newest packet is held back until the next one tells how long it lasts.
+    The last packet of a fragment lasts until the next one begins; one that no other follows in time has its
+    own duration.
     """
 
     def __init__(
@@ -42,11 +43,10 @@ class Segmenter:
         """Make one; ``encode`` writes a fragment from its number, from 1, and its packets."""
         self._encode = encode
         self._limit_pts = int(FRAGMENT_S / time_base)
-        self._ready: list[Packet] = []
-        self._ready_bytes = 0
-        self._newest: Packet | None = None
+        self._held: list[Packet] = []
+        self._held_bytes = 0
         self._sequence = 0
-        self._began_s: float | None = None
+        self._began_s = 0.0
 
     def add(self, packet: Packet, *, now_s: float) -> Fragment | None:
         """Take a packet.
@@ -58,36 +58,30 @@ class Segmenter:
         Returns:
             The fragment that this packet completes by not belonging to it.
         """
-        newest, self._newest = self._newest, packet
-        if self._began_s is None:
+        fragment = None
+        size = len(packet.data)
+        if self._held and (
+            packet.pts - self._held[0].pts >= self._limit_pts or self._held_bytes + size > MAX_FRAGMENT_BYTES
+        ):
+            last = self._held[-1]
+            self._held[-1] = last.lasting(packet.pts - last.pts)
+            fragment = self._cut()
+        if not self._held:
             self._began_s = now_s
-        if newest is None:
-            return None
-        self._keep(newest.lasting(packet.pts - newest.pts))
-        is_full = (
-            packet.pts - self._ready[0].pts >= self._limit_pts
-            or self._ready_bytes + len(packet.data) > MAX_FRAGMENT_BYTES
-        )
-        return self._cut(now_s) if is_full else None
+        self._held.append(packet)
+        self._held_bytes += size
+        return fragment
 
     def is_due(self, now_s: float) -> bool:
         """Whether what is held has waited for its fragment's end long enough."""
-        return self._began_s is not None and now_s - self._began_s >= MAX_AGE_S
+        return bool(self._held) and now_s - self._began_s >= MAX_AGE_S
 
-    def flush(self, *, now_s: float) -> Fragment | None:
-        """Cut now, with the newest packet and its own duration; None when nothing is held."""
-        if self._newest is not None:
-            self._keep(self._newest)
-            self._newest = None
-        return self._cut(now_s) if self._ready else None
+    def flush(self) -> Fragment | None:
+        """Cut now, the last packet with its own duration; None when nothing is held."""
+        return self._cut() if self._held else None
 
-    def _keep(self, packet: Packet) -> None:
-        self._ready.append(packet)
-        self._ready_bytes += len(packet.data)
-
-    def _cut(self, now_s: float) -> Fragment:
-        packets, self._ready, self._ready_bytes = self._ready, [], 0
-        self._began_s = None if self._newest is None else now_s
+    def _cut(self) -> Fragment:
+        packets, self._held, self._held_bytes = self._held, [], 0
         self._sequence += 1
         return Fragment(
             data=self._encode(self._sequence, packets),

@@ -81,7 +81,7 @@ class CapturedTracks:
             stored.counts.lost_packets += packets
 
     def tick(self) -> None:
-        """Cut what became due. Called in the event loop, about ten times a second."""
+        """Cut what became due. Called in the event loop, a few times a second."""
         now_us = self._setup.clock.monotonic_us()
         for capture in self._captures:
             if isinstance(capture, UnitCapture):

@@ -23,7 +23,7 @@ from vault.core.manifest import AttemptClose, CaptureMode
 from vault.errors import VaultError
 
 REPORT_EVERY_S: Final = 5.0
-_TICK_S: Final = 0.1
+_TICK_S: Final = 0.25
 
 _log = logging.getLogger("greenroom.recorder")
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import logging
 import queue
 import threading
+import time
 from collections.abc import Callable
 from functools import partial
 from typing import Final
@@ -22,6 +23,7 @@ from vault.writing import AttemptWriter, SealedChunk, SignedCheckpoint
 MAX_WAITING: Final = 64  # chunks, about one second of media each
 RETRY_AFTER_S: Final = (0.1, 0.4, 1.0, 2.0, 4.0)  # a store that does not answer for longer is lost
 _BATCH: Final = 32  # chunks between two checkpoints at most
+_GATHER_S: Final = 0.3  # after the first chunk that a checkpoint will cover; recording.md §3 allows 0.5 s
 
 _log = logging.getLogger("greenroom.recorder")
 
@@ -114,7 +116,7 @@ class StorePath:
     def _run(self) -> None:
         try:
             while (chunk := self._next()) is not None:
-                self._store([chunk, *self._more()])
+                self._store(chunk)
         except VaultError as error:
             self._lose(f"recording stopped, because {error}")
         except Exception:  # noqa: BLE001 - the edge of the thread
@@ -129,25 +131,28 @@ class StorePath:
                 continue
         return None
 
-    def _more(self) -> list[Chunk]:
-        chunks: list[Chunk] = []
-        while len(chunks) < _BATCH:
-            try:
-                chunk = self._waiting.get_nowait()
-            except queue.Empty:
-                break
-            if chunk is None:
-                self._waiting.put_nowait(None)  # for the next turn; the place it had is free
-                break
-            chunks.append(chunk)
-        return chunks
+    def _more(self, until_s: float) -> Chunk | None:
+        """The next chunk that comes in time to share a checkpoint."""
+        try:
+            chunk = self._waiting.get(timeout=max(0.0, until_s - time.monotonic()))
+        except queue.Empty:
+            return None
+        if chunk is None:
+            self._waiting.put_nowait(None)  # for the next turn; the place it had is free
+        return chunk
 
-    def _store(self, chunks: list[Chunk]) -> None:
-        for chunk in chunks:
+    def _store(self, first: Chunk) -> None:
+        """Put chunks as they come, then sign one checkpoint over all of them."""
+        until_s = time.monotonic() + _GATHER_S
+        chunk: Chunk | None = first
+        count = 0
+        while chunk is not None:
             sealed = self._seal(chunk)
             self._insist(partial(self._writer.put, sealed))
             self.chunks += 1
             self.plaintext_bytes += sealed.header.plaintext_bytes
+            count += 1
+            chunk = self._more(until_s) if count < _BATCH and not self._aborted.is_set() else None
         self._insist(self._writer.checkpoint)
 
     def _seal(self, chunk: Chunk) -> SealedChunk:

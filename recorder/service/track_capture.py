@@ -240,7 +240,7 @@ class TrackCapture:
 
     def _flush(self) -> None:
         if self._segmenter is not None:
-            self._submit(self._segmenter.flush(now_s=self._now_s()))
+            self._submit(self._segmenter.flush())
 
     def _submit(self, fragment: Fragment | None) -> None:
         if fragment is not None:

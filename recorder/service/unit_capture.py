@@ -6,7 +6,7 @@ All of it happens in the event loop: a unit costs microseconds, a fragment a few
 from __future__ import annotations
 
 from collections import deque
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from fractions import Fraction
 from typing import Final
 
@@ -39,10 +39,12 @@ class _Run:
     origin: int  # RTP time of its pts 0
     offset_us: int
     began_us: int
+    hole_pts: int  # a longer one lies between fragments
+    usual_pts: int  # how long a picture stands that no other followed
+    divisor: int  # RTP ticks in one of the format
     is_settled: bool = False
     last_pts: int = -1
     end_pts: int = 0
-    scale: Fraction = field(default=Fraction(1))  # ticks of the format in one tick of the RTP time
 
 
 class UnitCapture:
@@ -86,30 +88,32 @@ class UnitCapture:
                 self._counts.dropped += 1
                 return
             run = self._begin_run(unit)
-        pts = int((unit.rtp_time - run.origin) * run.scale)
+        pts = (unit.rtp_time - run.origin) // run.divisor
         if pts <= run.last_pts:
             self._counts.dropped += 1
             return
-        if pts - run.end_pts > _HOLE_S[self._track.kind] / run.format.time_base:
-            self._flush(unit.arrival_us)
-        duration = int(unit.duration * run.scale) or int(_USUAL_FRAME_S / run.format.time_base)
+        if pts - run.end_pts > run.hole_pts:
+            self._flush()
+        duration = unit.duration // run.divisor or run.usual_pts
         packet = Packet(pts=pts, duration_pts=duration, data=unit.data, is_keyframe=unit.is_keyframe)
         run.last_pts, run.end_pts = pts, pts + duration
         self._counts.frames += 1
         self._counts.samples += unit.duration
-        self._put(run, run.segmenter.add(packet, now_s=unit.arrival_us / 1_000_000))
+        fragment = run.segmenter.add(packet, now_s=unit.arrival_us / 1_000_000)
+        if fragment is not None:
+            self._put(run, fragment)
 
     def tick(self, now_us: int) -> None:
         """Cut what became due, and hand over what waited for the store."""
         if self._run is not None and self._run.segmenter.is_due(now_us / 1_000_000):
-            self._flush(now_us)
+            self._flush()
         self._drain()
 
     def end(self) -> None:
         """Take no more; what is held is cut and handed over. Never waits."""
         if not self._has_ended:
             self._has_ended = True
-            self._flush(self._setup.clock.monotonic_us())
+            self._flush()
 
     def join(self) -> None:
         """Hand over what waits. Blocking; after `end`."""
@@ -125,7 +129,7 @@ class UnitCapture:
     # --- runs ---
 
     def _begin_run(self, unit: AccessUnit) -> _Run:
-        self._flush(unit.arrival_us)
+        self._flush()
         form = _FORMATS[unit.setup.codec](unit.setup)
         offset_us = self._clock.place_us(unit.rtp_time)
         self._run = run = _Run(
@@ -135,7 +139,9 @@ class UnitCapture:
             origin=unit.rtp_time,
             offset_us=offset_us,
             began_us=unit.arrival_us,
-            scale=1 / (form.time_base * _RTP_HZ[self._track.kind]),
+            hole_pts=int(_HOLE_S[self._track.kind] / form.time_base),
+            usual_pts=int(_USUAL_FRAME_S / form.time_base),
+            divisor=int(form.time_base * _RTP_HZ[self._track.kind]),
         )
         init = InitChunk(
             track=self._number,
@@ -162,9 +168,9 @@ class UnitCapture:
 
     # --- to the store ---
 
-    def _flush(self, now_us: int) -> None:
+    def _flush(self) -> None:
         if self._run is not None:
-            self._put(self._run, self._run.segmenter.flush(now_s=now_us / 1_000_000))
+            self._put(self._run, self._run.segmenter.flush())
 
     def _put(self, run: _Run, fragment: Fragment | None) -> None:
         if fragment is not None:

@@ -31,8 +31,7 @@ from sdk.ports import Grant
 from sdk.wire import ATTRIBUTE_SERVICE, RECORDER_SERVICE
 from vault.core.manifest import CaptureMode
 
-_TICK_S: Final = 0.1
-_REPORT_TICKS: Final = 10  # a receiver report each second
+_REPORT_EVERY_US: Final = 1_000_000
 _FIRST_BACKOFF_S, _LAST_BACKOFF_S = 0.25, 2.0
 _DEPACKETIZERS: Final[dict[str, Callable[[], Depacketizer]]] = {
     "h264": H264Units,
@@ -108,7 +107,10 @@ class _Visit:
         self._keyframe_us = keyframe_us
         self._own_ssrc = random.getrandbits(32)
         self._transport = MediaTransport(
-            on_rtp=self._rtp, on_rtcp=self._rtcp, on_closed=lambda: self._lost.set()
+            on_rtp=self._rtp,
+            on_rtcp=self._rtcp,
+            on_batch=self._after_batch,
+            on_closed=lambda: self._lost.set(),
         )
         self._lost = asyncio.Event()
         self._published: dict[str, tuple[Any, Any]] = {}  # track sid -> (participant, track info)
@@ -118,6 +120,7 @@ class _Visit:
         self._streams: dict[bytes, StreamReceiver] = {}
         self._offers: asyncio.Queue[tuple[Offer, int]] = asyncio.Queue(64)
         self._unfit = ""
+        self._report_at_us = 0
         self.had_media = False
 
     async def stay(self, signalling: Signalling, *, is_loopback: bool) -> bool:
@@ -130,7 +133,6 @@ class _Visit:
                 for work in (
                     self._listen(signalling),
                     self._negotiate(signalling),
-                    self._tick(),
                     signalling.ping_for_ever(),
                     self._wait_for_loss(),
                 )
@@ -295,19 +297,16 @@ class _Visit:
                     self._tracks[ssrc], stream.follow_time(report.rtp_time), report.ntp_us
                 )
 
-    async def _tick(self) -> None:
-        """Ask for what is missing, and report, ten times and once a second."""
-        count = 0
-        while True:
-            await asyncio.sleep(_TICK_S)
-            count += 1
-            now_us = self._clock.monotonic_us()
-            for ssrc, stream in list(self._streams.items()):
-                self._give_up(self._tracks[ssrc], stream)
-                self._ask(stream, now_us)
-            if count % _REPORT_TICKS == 0 and self._streams:
-                blocks = [stream.report_block(now_us) for stream in self._streams.values()]
-                self._transport.send_rtcp(receiver_report(self._own_ssrc, blocks))
+    def _after_batch(self) -> None:
+        """Ask for what is missing, report once a second; without a timer, because wake-ups are what costs."""
+        now_us = self._clock.monotonic_us()
+        for ssrc, stream in list(self._streams.items()):
+            self._give_up(self._tracks[ssrc], stream)
+            self._ask(stream, now_us)
+        if now_us >= self._report_at_us and self._streams:
+            self._report_at_us = now_us + _REPORT_EVERY_US
+            blocks = [stream.report_block(now_us) for stream in self._streams.values()]
+            self._transport.send_rtcp(receiver_report(self._own_ssrc, blocks))
 
     def _give_up(self, track_id: SourceTrackId, stream: StreamReceiver, *, at_once: bool = False) -> None:
         units, lost = stream.give_up(self._clock.monotonic_us(), at_once=at_once)

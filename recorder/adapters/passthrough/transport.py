@@ -9,12 +9,11 @@ from __future__ import annotations
 import asyncio
 import ipaddress
 import logging
-import socket
 from collections.abc import Callable
 from typing import Any, Final
 
 import pylibsrtp
-from aioice.candidate import Candidate
+from aioice.candidate import Candidate, candidate_foundation, candidate_priority
 from aioice.ice import Connection, StunProtocol, get_host_addresses
 from aiortc.exceptions import InvalidStateError
 from aiortc.rtcdtlstransport import (
@@ -27,10 +26,10 @@ from aiortc.rtcicetransport import RTCIceGatherer, RTCIceParameters, RTCIceTrans
 from aiortc.rtcsctptransport import RTCSctpCapabilities, RTCSctpTransport
 
 from recorder.adapters.passthrough.answer import Offer
+from recorder.adapters.passthrough.datagrams import BatchedSocket
 
 CONNECT_S: Final = 10.0
 CLOSE_S: Final = 2.0
-_SOCKET_BYTES: Final = 4 * 1024 * 1024
 _SCTP_PORT: Final = 5000
 
 _log = logging.getLogger("greenroom.recorder")
@@ -46,6 +45,7 @@ class MediaTransport:
     Args:
         on_rtp: called with every decrypted RTP packet, in the event loop.
         on_rtcp: called with every decrypted RTCP compound.
+        on_batch: called after packets were read, and about twenty times a second when none come.
         on_closed: called when an established connection is lost.
     """
 
@@ -54,10 +54,12 @@ class MediaTransport:
         *,
         on_rtp: Callable[[bytes], None],
         on_rtcp: Callable[[bytes], None],
+        on_batch: Callable[[], None],
         on_closed: Callable[[], None],
     ) -> None:
         self._on_rtp = on_rtp
         self._on_rtcp = on_rtcp
+        self._on_batch = on_batch
         self._on_closed = on_closed
         self._certificate = RTCCertificate.generateCertificate()
         gatherer = RTCIceGatherer(iceServers=[])
@@ -67,6 +69,7 @@ class MediaTransport:
         self._dtls._set_role("client")
         self._sctp = RTCSctpTransport(self._dtls)
         self._session: Any = None
+        self._sockets: list[BatchedSocket] = []
         self._has_candidate = asyncio.Event()
         self._is_connected = False
         self.refused = 0  # datagrams that were not of this connection
@@ -88,12 +91,11 @@ class MediaTransport:
         addresses = ["127.0.0.1"] if is_loopback else get_host_addresses(use_ipv4=True, use_ipv6=True)
         connection = self._connection
         connection._local_candidates_start = True
-        connection._local_candidates += await connection.get_component_candidates(1, addresses)
+        for address in addresses:
+            self._listen(address)
         connection._local_candidates_end = True
         if not connection._protocols:
             raise NoMediaPathError("this machine has no address to receive media at")
-        for protocol in connection._protocols:
-            self._divert(protocol)
 
     def answer(self, offer: Offer) -> str:
         """Write the answer to an offer; after `gather`."""
@@ -148,6 +150,8 @@ class MediaTransport:
             raise ConnectionError("DTLS failed")
         self._session = self._dtls._rx_srtp
         self._is_connected = True
+        for opened in self._sockets:
+            opened.read_in_batches()
         self._ice.on("statechange", self._changed)
         self._dtls.on("statechange", self._changed)
         await self._sctp.start(RTCSctpCapabilities(maxMessageSize=65_536), _SCTP_PORT)
@@ -175,11 +179,30 @@ class MediaTransport:
             self._is_connected = False
             self._on_closed()
 
+    def _listen(self, address: str) -> None:
+        protocol = StunProtocol(self._connection)
+        self._divert(protocol)
+        try:
+            opened = BatchedSocket(protocol, address, on_batch=self._on_batch)
+        except OSError as error:
+            _log.debug("no media at %s: %s", address, error.strerror)
+            return
+        host, port = opened.get_extra_info("sockname")[:2]
+        protocol.local_candidate = Candidate(
+            foundation=candidate_foundation("host", "udp", host),
+            component=1,
+            transport="udp",
+            priority=candidate_priority(1, "host"),
+            host=host,
+            port=port,
+            type="host",
+        )
+        self._sockets.append(opened)
+        self._connection._protocols.append(protocol)
+        self._connection._local_candidates.append(protocol.local_candidate)
+
     def _divert(self, protocol: StunProtocol) -> None:
         """Take RTP and RTCP (RFC 7983: first byte 128 to 191) off the socket, leave the rest to ICE."""
-        sock = protocol.transport.get_extra_info("socket")
-        if sock is not None:
-            sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _SOCKET_BYTES)
         others = protocol.datagram_received
         on_rtp, on_rtcp = self._on_rtp, self._on_rtcp
 
@@ -195,8 +218,8 @@ class MediaTransport:
                     on_rtcp(session.unprotect_rtcp(data))
                 else:
                     on_rtp(session.unprotect(data))
-            except pylibsrtp.Error:
-                self.refused += 1  # a repeated packet, or one of nobody we know
+            except (pylibsrtp.Error, ValueError):
+                self.refused += 1  # a repeated packet, one of nobody we know, or a longer one than there is
 
         protocol.datagram_received = datagram_received  # type: ignore[assignment,method-assign]
 

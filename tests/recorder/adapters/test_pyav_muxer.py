@@ -31,7 +31,7 @@ def encode_video() -> tuple[bytes, list[Fragment]]:
         packets += encoder.encode(picture, pts=FIRST + number * 3_000, is_keyframe=number == 0)
     for packet in packets + encoder.finish():
         cut.append(segmenter.add(packet, now_s=0.0))
-    cut.append(segmenter.flush(now_s=0.0))
+    cut.append(segmenter.flush())
     return encoder.format.init_part, [fragment for fragment in cut if fragment is not None]
 
 
@@ -66,7 +66,7 @@ def test_sound_stands_where_it_was_put_to_the_millisecond() -> None:
     for number in range(310):
         packets += encoder.encode(np.repeat(make_block(number), 2).tobytes(), pts=24_000 + number * 480)
     cut = [segmenter.add(packet, now_s=0.0) for packet in packets + encoder.finish()]
-    cut.append(segmenter.flush(now_s=0.0))
+    cut.append(segmenter.flush())
     data = encoder.format.init_part + b"".join(one.data for one in cut if one is not None)
     with av.open(io.BytesIO(data), "r") as container:
         frames = list(container.decode(audio=0))

@@ -31,10 +31,10 @@ def test_a_fragment_is_cut_at_the_first_packet_after_one_second_whatever_it_is()
         (1500, 1000, 25),
     ]
     assert [one.has_keyframe for one in cut] == [True, False]
-    last = segmenter.flush(now_s=9.0)
+    last = segmenter.flush()
     assert last is not None
     assert (last.first_pts, last.duration_pts, last.packets) == (2500, 400, 10)
-    assert segmenter.flush(now_s=9.0) is None
+    assert segmenter.flush() is None
 
 
 def test_a_fragment_is_cut_before_it_is_too_large_for_a_chunk() -> None:
@@ -48,7 +48,7 @@ def test_what_waits_for_its_end_becomes_due_by_the_wall_clock() -> None:
     assert cut == []
     assert not segmenter.is_due(5.0 + MAX_AGE_S - 0.01)
     assert segmenter.is_due(5.0 + MAX_AGE_S)
-    fragment = segmenter.flush(now_s=5.0 + MAX_AGE_S)
+    fragment = segmenter.flush()
     assert fragment is not None
     assert (fragment.packets, fragment.duration_pts) == (2, 80)
     assert not segmenter.is_due(100.0)
@@ -57,7 +57,7 @@ def test_what_waits_for_its_end_becomes_due_by_the_wall_clock() -> None:
 def test_a_new_segmenter_is_never_due_and_holds_nothing() -> None:
     segmenter = Segmenter(BASE)
     assert not segmenter.is_due(1e9)
-    assert segmenter.flush(now_s=0.0) is None
+    assert segmenter.flush() is None
 
 
 @given(st.lists(st.integers(1, 700), min_size=1, max_size=80))
@@ -67,7 +67,7 @@ def test_fragments_follow_each_other_and_hold_every_packet(steps: list[int]) -> 
         packets.append(packet(pts))
         pts += step
     segmenter, cut = feed(packets)
-    last = segmenter.flush(now_s=1.0)
+    last = segmenter.flush()
     assert last is not None
     every = [*cut, last]
     assert sum(one.packets for one in every) == len(packets)

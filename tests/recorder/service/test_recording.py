@@ -171,7 +171,7 @@ async def test_a_full_store_fails_the_recording_with_a_sentence_and_what_is_stor
     recording = bench.attempt(1)
     room = QuickTracks(bench.clock, seconds=5)
     capturing = asyncio.create_task(recording.capture(room))
-    await wait_until(lambda: "1/checkpoint-0000000004" in bench.store.recordings.get(RECORDING, {}))
+    await wait_until(lambda: "1/chunk-0000000003" in bench.store.recordings.get(RECORDING, {}))
 
     def full(_: str) -> None:
         raise StoreFullError("no space left for /data")

@@ -11,7 +11,7 @@ from tests.recorder.adapters.passthrough.test_answer import OFFER
 
 
 def make() -> MediaTransport:
-    return MediaTransport(on_rtp=_never, on_rtcp=_never, on_closed=lambda: None)
+    return MediaTransport(on_rtp=_never, on_rtcp=_never, on_batch=lambda: None, on_closed=lambda: None)
 
 
 def _never(_: bytes) -> None:
