@@ -129,6 +129,9 @@ def complete_recording(
     for attempt in attempts:
         _store_final_checkpoint(store, key_ring, recording_id, attempt.head)
     store.put(recording_id, MANIFEST_NAME, note)
+    # Again: a recorder that woke meanwhile removed one, if it had not seen the manifest yet.
+    for attempt in attempts:
+        _store_final_checkpoint(store, key_ring, recording_id, attempt.head)
     _sweep(store, recording_id, {attempt.attempt: attempt.size for attempt in attempts})
     return manifest
 

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import secrets
 import threading
+from contextlib import suppress
 from dataclasses import dataclass, field
 from fractions import Fraction
 
@@ -23,12 +24,13 @@ from vault.core.checkpoint import TreeHead, encode_checkpoint
 from vault.core.chunk_header import ChunkHeader, ChunkKind
 from vault.core.ids import RecordingId, check_attempt, parse_recording_id
 from vault.core.key_record import KeyRecord, encode_key_record
-from vault.core.layout import checkpoint_name, chunk_name, key_record_name
+from vault.core.layout import MANIFEST_NAME, checkpoint_name, chunk_name, key_record_name
 from vault.core.manifest import AttemptClose
 from vault.core.merkle import TreeBuilder
+from vault.core.note import MAX_NOTE_BYTES
 from vault.core.prologue import TrackPrologue, encode_init
 from vault.core.sealing import KEY_BYTES, SALT_BYTES, AttemptScope, ChunkKeys, derive_keys, seal_chunk
-from vault.errors import StoreError
+from vault.errors import FileMissingError, IntegrityError, StoreError
 from vault.ports import ChunkStore, KeyRing
 
 
@@ -319,7 +321,12 @@ class AttemptWriter:
 
     def _forget(self, older: SignedCheckpoint) -> None:
         # A newer checkpoint is stored, so this one proves nothing more; left over, it does no harm either.
+        # Not so once there is a manifest: this writer was taken for dead, and may have been closed there.
+        recording_id = self._scope.recording_id
         try:
-            self._store.delete(self._scope.recording_id, checkpoint_name(older.head.attempt, older.head.size))
-        except StoreError:
+            self._store.files(recording_id).read(MANIFEST_NAME, max_bytes=MAX_NOTE_BYTES)
+        except FileMissingError:
+            with suppress(StoreError):
+                self._store.delete(recording_id, checkpoint_name(older.head.attempt, older.head.size))
+        except (StoreError, IntegrityError):
             return

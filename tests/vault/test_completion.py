@@ -132,6 +132,35 @@ def test_it_can_be_repeated_and_a_crash_at_any_put_is_made_good(store: MemoryChu
     assert verify(store).exit_code == 0
 
 
+def test_a_recorder_that_wakes_takes_no_checkpoint_from_the_recording(store: MemoryChunkStore) -> None:
+    frozen = open_writer(store, RING)
+    write_seconds(frozen)
+    frozen.checkpoint()  # the attempt is closed just there
+    complete(store, RING, recover(store))
+    put_second(frozen, 1, 3)
+    frozen.checkpoint()
+    assert verify(store).exit_code == 0
+
+
+def test_a_recorder_that_wakes_while_the_manifest_is_written_takes_none_either(
+    store: MemoryChunkStore,
+) -> None:
+    frozen = open_writer(store, RING)
+    write_seconds(frozen)
+    frozen.checkpoint()
+    close = recover(store)
+
+    def wake(name: str) -> None:
+        if name == "manifest":
+            store.before_put = lambda name: None
+            put_second(frozen, 1, 3)
+            frozen.checkpoint()
+
+    store.before_put = wake
+    complete(store, RING, close)
+    assert verify(store).exit_code == 0
+
+
 def test_another_manifest_is_not_written_over_the_first(store: MemoryChunkStore) -> None:
     writer = open_writer(store, RING)
     write_seconds(writer)
