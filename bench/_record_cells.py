@@ -25,7 +25,8 @@ from recorder.adapters.pyav_muxer import PyavEncoders
 from recorder.adapters.system_clock import SystemClock
 from recorder.ports import Standing, TrackSource
 from recorder.service.archive import Archive
-from recorder.service.recording import Recording, RecordingPlan
+from recorder.service.recording import Recording
+from recorder.service.recording_plan import RecordingPlan
 from sdk.ports import Grant
 from vault.adapters.dir_store import DirChunkStore
 from vault.adapters.key_files import KeyFiles

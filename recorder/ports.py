@@ -113,6 +113,9 @@ class TrackSource(Protocol):
             PassthroughUnfitError: this source does not take what the room or the network has.
         """
 
+    def want_keyframes(self) -> None:
+        """See that each video track soon gives something from which decoding can begin. Never waits."""
+
 
 class VideoEncoder(Protocol):
     """Encodes one size of picture. Blocking; used by one thread. Adapter: pyav_muxer."""
@@ -191,6 +194,7 @@ class Standing:
     Attributes:
         root: of the acknowledged tree, hex; empty before the first checkpoint, as is ``checkpoint``.
         stats: measured numbers.
+        pauses: of the recording so far, in Unix microseconds; the one that goes on has no end.
         closes: (attempt, tree_size, root) of attempts closed since the last report.
         op: number of the last control that was carried out; 0 for none.
         detail: why it failed, one sentence.
@@ -201,6 +205,7 @@ class Standing:
     root: str = ""
     checkpoint: str = ""
     stats: dict[str, float] = field(default_factory=dict)
+    pauses: list[dict[str, Any]] = field(default_factory=list)
     closes: list[dict[str, Any]] = field(default_factory=list)
     op: int = 0
     detail: str = ""

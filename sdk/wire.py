@@ -1,7 +1,6 @@
 """The JSON that orchestrator, workers and clients exchange: HTTP bodies and the pull protocol's frames.
 
-Source: contracts §1 (HTTP) and §7 (WebSocket). Unknown fields are ignored by both sides; a missing or
-mistyped field raises `msgspec.ValidationError`. Names are the wire's, checks of *meaning* the orchestrator's.
+Source: contracts §1, §7. Unknown fields are ignored, missing or mistyped ones a `msgspec.ValidationError`.
 """
 
 from __future__ import annotations
@@ -298,6 +297,7 @@ class RecordingTask(_Shape, frozen=True, kw_only=True):
     task: Literal["capture", "complete"] = "capture"
     op: int = 0
     paused: bool = False
+    gaps: list[dict[str, Any]] = []
     mode: str = "passthrough"
     quality: str = "high"
     format: str = "mp4"

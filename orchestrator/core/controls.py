@@ -27,6 +27,7 @@ from orchestrator.core.states import RoomStatus
 from orchestrator.core.triggers import RecordingStartAsked
 
 MAX_RECORDINGS: Final = 64  # of one session: they stay in its record
+MAX_OPERATIONS: Final = 512  # of one recording: its pauses stay in the record, and in each report
 
 _WITH_ROOM: Final = frozenset({RoomStatus.WAITING, RoomStatus.READY, RoomStatus.ACTIVE})
 _TOLD: Final = frozenset({JobState.ACCEPTED, JobState.JOINED})  # who has its token, and hears of operations
@@ -89,8 +90,14 @@ def control_asked(draft: Draft, op: Operation) -> None:
     if not is_open or recording.is_to_be == "stop":
         state = recording.status.value if recording.status not in OPEN else "being stopped"
         raise IllegalTransitionError(f"the recording is {state} and cannot be {_DONE[op]}")
-    if recording.is_to_be != op:
-        ask(draft, recording, op)
+    if recording.is_to_be == op:
+        return
+    if op == "pause" and recording.wanted is not None and recording.wanted.n >= MAX_OPERATIONS:
+        raise IllegalTransitionError(
+            f"the recording was paused and resumed {MAX_OPERATIONS} times, which is the limit; stop it and"
+            " start another one"
+        )
+    ask(draft, recording, op)
 
 
 def ask(draft: Draft, recording: Recording, op: Operation) -> Recording:

@@ -86,6 +86,14 @@ class Checkpoint:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Pause:
+    """A stretch in which nothing was recorded on purpose, Unix microseconds; ``end_us`` None: it goes on."""
+
+    start_us: int
+    end_us: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Control:
     """An operation asked of the recorder: repeated until a report shows its number."""
 
@@ -102,6 +110,7 @@ class Recording:
         wanted: the last operation asked for; None when none was.
         done_op: number of the last operation that a report showed as carried out.
         store: where the recorder keeps it, as it says.
+        pauses: as the recorder said; who goes on with the recording is told of them, for the manifest.
         mode: how it was asked for: passthrough or decoded; "" for as the setting says.
         stats: measured by the recorder of the current attempt (duration_s, chunks, bytes, frames, …).
         earlier_stats: the same of the attempts before it, added up.
@@ -116,6 +125,7 @@ class Recording:
     store: str = ""
     mode: str = ""
     checkpoints: tuple[Checkpoint, ...] = ()
+    pauses: tuple[Pause, ...] = ()
     stats: dict[str, float] = field(default_factory=dict)
     earlier_stats: dict[str, float] = field(default_factory=dict)
     detail: str = ""

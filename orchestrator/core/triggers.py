@@ -181,6 +181,7 @@ class RecordingReported:
     op: int
     closes: tuple[dict[str, Any], ...]
     detail: str
+    gaps: tuple[dict[str, Any], ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -16,6 +16,7 @@ from orchestrator.core.recording import (
     RECORDER,
     TABLE,
     Checkpoint,
+    Pause,
     Recording,
     RecordingStatus,
 )
@@ -182,6 +183,7 @@ def recording_reported(draft: Draft, trigger: RecordingReported) -> None:
             done_op=max(recording.done_op, op),
             store=trigger.store or recording.store,
             checkpoints=_checkpoints(recording, trigger),
+            pauses=_pauses(trigger) or recording.pauses,
             stats=trigger.stats or ({} if is_next else recording.stats),
             earlier_stats=recording.all_stats if is_next else recording.earlier_stats,
             detail=trigger.detail,
@@ -219,6 +221,17 @@ def _checkpoints(recording: Recording, trigger: RecordingReported) -> tuple[Chec
         note = old.note if old is not None and is_as_reported else ""
         known[attempt] = Checkpoint(attempt=attempt, size=size, root=root, note=note, is_closed=True)
     return tuple(known[attempt] for attempt in sorted(known))
+
+
+def _pauses(trigger: RecordingReported) -> tuple[Pause, ...]:
+    """Read the pauses of a report; each one says all that there were."""
+    pauses = []
+    for gap in trigger.gaps:
+        start_us, end_us = gap.get("start_us"), gap.get("end_us")
+        if not isinstance(start_us, int) or not isinstance(end_us, int | None):
+            raise IllegalTransitionError("an entry of `gaps` lacks a whole-numbered start_us or end_us")
+        pauses.append(Pause(start_us=start_us, end_us=end_us))
+    return tuple(pauses)
 
 
 _RANKS = {status: rank for rank, status in enumerate(RecordingStatus)}

@@ -302,6 +302,7 @@ class PullWorkers:
                     stats=frame.stats,
                     op=frame.op,
                     closes=tuple(frame.closes),
+                    gaps=tuple(frame.gaps),
                     detail=frame.detail[:500],
                 ),
             )

@@ -48,6 +48,10 @@ def assign_frame(session: Session, job: Job, token: Token, recording: RecordingT
         task="capture" if needs_room(session, job) else "complete",
         op=wanted.n if wanted is not None else 0,
         paused=session.recording.is_to_be == "pause",
+        gaps=[
+            {"start_us": pause.start_us, **({} if pause.end_us is None else {"end_us": pause.end_us})}
+            for pause in session.recording.pauses
+        ],
         mode=session.recording.mode or recording.mode,
         quality=recording.quality,
         format=recording.format,

@@ -53,6 +53,9 @@ class DecodedRoom:
         """Frames are decoded and encoded again."""
         return "decoded"
 
+    def want_keyframes(self) -> None:
+        """Do nothing: each picture that was decoded can be encoded as a keyframe."""
+
     async def capture(self, sink: FrameSink) -> None:
         """Hand over all tracks until cancelled, or until the room is closed.
 

@@ -38,6 +38,7 @@ class JobReports:
                 root=standing.root,
                 checkpoint=standing.checkpoint,
                 stats=standing.stats,
+                gaps=standing.pauses,
                 closes=standing.closes,
                 op=standing.op,
                 detail=standing.detail,

@@ -35,6 +35,7 @@ class StreamReceiver:
         self._received_before = 0
         self._asked_at_us: int | None = None
         self._keyframe_at_us = 0
+        self._is_keyframe_due = False
 
     def take(self, packet: bytes, now_us: int) -> tuple[AccessUnit, ...]:
         """Take a decrypted packet of this SSRC; give what became whole."""
@@ -61,6 +62,11 @@ class StreamReceiver:
             units += self._ready(now_us)
         return units, self.order.lost - before
 
+    def want_keyframe(self) -> None:
+        """Have a keyframe asked for at once, and until one comes."""
+        self._is_keyframe_due = True
+        self._asked_at_us = None
+
     def follow_time(self, rtp_time: int) -> int:
         """Count an RTP time of this stream on over wraps."""
         return self._times.follow(rtp_time)
@@ -77,9 +83,10 @@ class StreamReceiver:
         if self._asked_at_us is not None and now_us - self._asked_at_us < ASK_KEYFRAME_EVERY_US:
             return False
         is_old = now_us - self._keyframe_at_us >= interval_us
-        if not (is_old or self._depacketizer.needs_keyframe):
+        must_come = self._is_keyframe_due or self._depacketizer.needs_keyframe
+        if not (is_old or must_come):
             return False
-        if not self._depacketizer.needs_keyframe:
+        if not must_come:
             self._keyframe_at_us = now_us  # asked once; the next time an interval later
         self._asked_at_us = now_us
         return True
@@ -121,4 +128,5 @@ class StreamReceiver:
             for unit in units:
                 if unit.is_keyframe:
                     self._keyframe_at_us = now_us
+                    self._is_keyframe_due = False
         return units

@@ -14,6 +14,7 @@ class RecordingState(Enum):
 
     STARTING = "starting"  # the attempt is being opened
     RECORDING = "recording"  # media is captured and stored
+    PAUSED = "paused"  # in the room, and nothing is stored of what comes
     STOPPING = "stopping"  # capture is over, sealing goes on
     STOPPED = "stopped"  # the manifest is stored
     PROCESSING = "processing"  # the recorder verifies what it stored
@@ -25,6 +26,8 @@ class Step(Enum):
     """What can happen to a recording."""
 
     OPENED = "opened"  # the attempt's key record is stored, capture begins
+    PAUSED = "paused"  # told to pause
+    RESUMED = "resumed"  # told to go on
     CUT = "cut"  # told to stop, the room ended, or the recorder shuts down
     MANIFEST_STORED = "manifest_stored"
     VERIFYING = "verifying"
@@ -39,14 +42,18 @@ class IllegalStepError(Exception):
 _R = RecordingState
 _S = Step
 ENDED: Final = frozenset({_R.COMPLETED, _R.FAILED})
-CAPTURING: Final = frozenset({_R.STARTING, _R.RECORDING})
+CAPTURING: Final = frozenset({_R.STARTING, _R.RECORDING, _R.PAUSED})
 
 TABLE: Final[dict[tuple[RecordingState, Step], RecordingState]] = {
     (_R.STARTING, _S.OPENED): _R.RECORDING,
     (_R.STARTING, _S.CUT): _R.STOPPING,  # stopped before any media, or task `complete`: nothing to capture
     (_R.STARTING, _S.BROKEN): _R.FAILED,
+    (_R.RECORDING, _S.PAUSED): _R.PAUSED,
     (_R.RECORDING, _S.CUT): _R.STOPPING,
     (_R.RECORDING, _S.BROKEN): _R.FAILED,
+    (_R.PAUSED, _S.RESUMED): _R.RECORDING,
+    (_R.PAUSED, _S.CUT): _R.STOPPING,
+    (_R.PAUSED, _S.BROKEN): _R.FAILED,
     (_R.STOPPING, _S.MANIFEST_STORED): _R.STOPPED,
     (_R.STOPPING, _S.BROKEN): _R.FAILED,
     (_R.STOPPED, _S.VERIFYING): _R.PROCESSING,

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from vault.completion import RecordingFacts, complete_recording
 from vault.core.ids import parse_recording_id
-from vault.core.manifest import AttemptClose, CaptureMode
+from vault.core.manifest import AttemptClose, CaptureMode, Gap
 from vault.listing import read_listing
 from vault.ports import ChunkStore, KeyRing
 from vault.recovery import recover_attempt
@@ -71,6 +71,7 @@ class Archive:
         closes: Sequence[AttemptClose],
         cut_marks_us: Sequence[int],
         capture: CaptureMode,
+        gaps: Sequence[Gap] = (),
     ) -> None:
         """Write the manifest; when it is there already, from before a crash, leave it as it is.
 
@@ -83,7 +84,9 @@ class Archive:
                 self.key_ring,
                 recording_id=parse_recording_id(recording_id),
                 closes=closes,
-                facts=RecordingFacts(session=session_id, capture=capture, cut_marks_us=cut_marks_us),
+                facts=RecordingFacts(
+                    session=session_id, capture=capture, cut_marks_us=cut_marks_us, gaps=gaps
+                ),
             )
 
     def verify(self, recording_id: str) -> str:

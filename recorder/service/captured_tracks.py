@@ -24,6 +24,7 @@ class _StoredTrack:
     kind: TrackKind
     counts: TrackCounts = field(default_factory=TrackCounts)
     capture: TrackCapture | UnitCapture | None = None  # the latest
+    track: SourceTrack | None = None  # as it is published now
     clock: RtpClock | None = None  # of units
     live_as: SourceTrackId | None = None
 
@@ -40,19 +41,33 @@ class CapturedTracks:
         self._captures: list[TrackCapture | UnitCapture] = []
         self._clocks: dict[str, ParticipantClock] = {}  # by identity
         self._is_over = False
+        self._is_paused = False
 
     def track_started(self, track: SourceTrack) -> None:
         """Begin to capture a track."""
         if self._is_over or track.track_id in self._live:
             return
         stored = self._place_for(track)
-        capture = self._capture_of(stored, track)
-        stored.capture, stored.live_as = capture, track.track_id
+        stored.track, stored.live_as = track, track.track_id
+        stored.clock = self._clock_of(track)
         self._live[track.track_id] = stored
-        self._captures = [*(old for old in self._captures if old.is_alive), capture]
-        if isinstance(capture, TrackCapture):
-            capture.start()
+        if not self._is_paused:
+            self._begin(stored, track)
         _log.info("track %d (%s %s) begins", stored.number, track.kind, track.track_id)
+
+    def pause(self) -> None:
+        """Take nothing from now on; what came before is still stored. Never waits."""
+        self._is_paused = True
+        for stored in self._live.values():
+            if stored.capture is not None:
+                stored.capture.end()
+
+    def resume(self) -> None:
+        """Go on with every track that is live, each as a new run of the same stored track."""
+        self._is_paused = False
+        for stored in self._live.values():
+            if stored.track is not None:
+                self._begin(stored, stored.track)
 
     def picture(self, track_id: SourceTrackId, picture: Picture) -> None:
         """Hand a frame to its capture."""
@@ -65,7 +80,11 @@ class CapturedTracks:
     def unit(self, track_id: SourceTrackId, unit: AccessUnit) -> None:
         """Hand an encoded unit to its capture."""
         stored = self._live.get(track_id)
-        if stored is not None and isinstance(stored.capture, UnitCapture):
+        if stored is None or stored.clock is None:
+            return
+        if self._is_paused:  # where its time lies must be known when it goes on
+            stored.clock.arrived(unit.rtp_time, unit.arrival_us - self._setup.epoch_us)
+        elif isinstance(stored.capture, UnitCapture):
             stored.capture.offer(unit)
 
     def sender_reported(self, track_id: SourceTrackId, rtp_time: int, ntp_us: int) -> None:
@@ -90,10 +109,11 @@ class CapturedTracks:
     def track_ended(self, track_id: SourceTrackId) -> None:
         """End a capture; what it holds is still stored."""
         stored = self._live.pop(track_id, None)
-        if stored is None or stored.capture is None:
+        if stored is None:
             return
-        stored.live_as = None
-        stored.capture.end()
+        stored.live_as = stored.track = None
+        if stored.capture is not None:
+            stored.capture.end()
         if stored.clock is not None:
             for participant in self._clocks.values():
                 participant.forget(stored.clock)
@@ -132,13 +152,23 @@ class CapturedTracks:
         if stored is not None and isinstance(stored.capture, TrackCapture):
             stored.capture.offer(frame)
 
-    def _capture_of(self, stored: _StoredTrack, track: SourceTrack) -> TrackCapture | UnitCapture:
+    def _begin(self, stored: _StoredTrack, track: SourceTrack) -> None:
+        stored.capture = capture = self._capture_of(stored, track)
+        self._captures = [*(old for old in self._captures if old.is_alive), capture]
+        if isinstance(capture, TrackCapture):
+            capture.start()
+
+    def _clock_of(self, track: SourceTrack) -> RtpClock | None:
         if not track.is_encoded:
+            return None
+        participant = self._clocks.setdefault(track.identity, ParticipantClock())
+        return participant.track(_RTP_HZ[track.kind])
+
+    def _capture_of(self, stored: _StoredTrack, track: SourceTrack) -> TrackCapture | UnitCapture:
+        if stored.clock is None:
             return TrackCapture(
                 stored.number, track, setup=self._setup, counts=stored.counts, after=stored.capture
             )
-        participant = self._clocks.setdefault(track.identity, ParticipantClock())
-        stored.clock = participant.track(_RTP_HZ[track.kind])
         return UnitCapture(
             stored.number,
             track,

@@ -23,6 +23,10 @@ class FallingBack:
         """How the media is taken now."""
         return self._current.mode
 
+    def want_keyframes(self) -> None:
+        """Pass it on to the source in use."""
+        self._current.want_keyframes()
+
     async def capture(self, sink: FrameSink) -> None:
         """Hand everything over, by the first source or the second."""
         try:

@@ -9,13 +9,14 @@ import asyncio
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, assert_never
 
 from recorder.core.errors import RemovedFromRoomError, StaleAttemptError
 from recorder.core.states import RecordingState
 from recorder.ports import Clock, Encoders, Reporter, TrackSource
 from recorder.service.archive import Archive
-from recorder.service.recording import Recording, RecordingPlan
+from recorder.service.recording import Recording
+from recorder.service.recording_plan import RecordingPlan
 from sdk.hooks import WorkerHandler
 from sdk.job import EndReason, Job
 from sdk.wire import Control
@@ -66,6 +67,9 @@ class RecorderHandler(WorkerHandler):
                 attempt=job.attempt,
                 keyframe_interval_s=task.keyframe_interval_s,
                 mode="passthrough" if task.mode == "passthrough" else "decoded",
+                is_paused=task.paused,
+                op=task.op,
+                pauses=task.gaps,
             ),
             archive=self._parts.archive,
             encoders=self._parts.encoders(task.quality),
@@ -103,14 +107,19 @@ class RecorderHandler(WorkerHandler):
             self._endings.pop(_key(job), None)
 
     async def control(self, job: Job, control: Control) -> None:
-        """Make the cut mark; pausing is not known to this recorder and stays unanswered."""
+        """Make the cut mark, or pause and go on."""
         recording = self._recordings.get(_key(job))
         if recording is None:
             return
-        if control.op == "stop":
-            recording.cut(op=control.n)
-        else:
-            _log.warning("recording operation %s is not supported and left undone", control.op)
+        match control.op:
+            case "pause":
+                recording.pause(op=control.n)
+            case "resume":
+                recording.resume(op=control.n)
+            case "stop":
+                recording.cut(op=control.n)
+            case _:
+                assert_never(control.op)
 
     async def _end(self, job: Job, recording: Recording) -> None:
         """End a recording once, whoever asks first; it goes on when the one who waits is cancelled."""

@@ -8,15 +8,16 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from contextlib import asynccontextmanager, suppress
 from typing import Any, Final
 
 from recorder.core.errors import StaleAttemptError
+from recorder.core.pauses import Pauses
 from recorder.core.states import CAPTURING, ENDED, RecordingState, Step, next_state
 from recorder.ports import Clock, Encoders, Reporter, Standing, TrackSource
 from recorder.service.archive import Archive
 from recorder.service.captured_tracks import CapturedTracks
+from recorder.service.recording_plan import RecordingPlan
 from recorder.service.store_path import StorePath
 from recorder.service.track_capture import CaptureSetup
 from vault.core.manifest import AttemptClose, CaptureMode
@@ -26,21 +27,6 @@ REPORT_EVERY_S: Final = 5.0
 _TICK_S: Final = 0.25
 
 _log = logging.getLogger("greenroom.recorder")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RecordingPlan:
-    """What is to be recorded, and as which attempt.
-
-    Attributes:
-        mode: how the media is to be taken; a capture that had to take it otherwise says so in the manifest.
-    """
-
-    recording_id: str
-    session_id: str
-    attempt: int
-    keyframe_interval_s: float = 4.0
-    mode: CaptureMode = "passthrough"
 
 
 class Recording:
@@ -59,7 +45,11 @@ class Recording:
         self._reporter = reporter
         self._state = RecordingState.STARTING
         self._detail = ""
-        self._op = 0
+        self._op = plan.op
+        self._is_paused = plan.is_paused  # or is to be, once the attempt is open
+        self._pauses = Pauses(plan.pauses)
+        self._news = asyncio.Event()
+        self._source: TrackSource | None = None
         self._cut = asyncio.Event()
         self._cut_marks_us: list[int] = []
         self._tracks: CapturedTracks | None = None
@@ -67,7 +57,7 @@ class Recording:
         self._closing: asyncio.Task[list[AttemptClose]] | None = None
         self._own: AttemptClose | None = None
         self._unreported: list[AttemptClose] = []
-        self._began_us = 0
+        self._began_us = self._wall_start_us = 0
         self._ended_us: int | None = None
         self._is_sealed = False
         self._mode: CaptureMode = plan.mode
@@ -87,7 +77,33 @@ class Recording:
         self._op = max(self._op, op)
         if not self._cut.is_set():
             self._cut_marks_us.append(self._clock.wall_us())
+            if self._path is not None:
+                self._pauses.end(self._now_us())
             self._cut.set()
+
+    def pause(self, *, op: int = 0) -> None:
+        """Store nothing of what comes from now on; again is no matter. ``op`` is the control's number."""
+        self._op = max(self._op, op)
+        self._is_paused = True
+        if self._state is RecordingState.RECORDING and not self._cut.is_set():
+            assert self._tracks is not None
+            self._tracks.pause()
+            self._pauses.begin(self._now_us())
+            self._move(Step.PAUSED)
+        self._news.set()
+
+    def resume(self, *, op: int = 0) -> None:
+        """Go on in the same attempt: sound at once, pictures with a keyframe, which is asked for."""
+        self._op = max(self._op, op)
+        self._is_paused = False
+        if self._state is RecordingState.PAUSED and not self._cut.is_set():
+            assert self._tracks is not None
+            self._tracks.resume()
+            self._pauses.end(self._now_us())
+            if self._source is not None:
+                self._source.want_keyframes()
+            self._move(Step.RESUMED)
+        self._news.set()
 
     async def capture(self, source: TrackSource) -> None:
         """Open the attempt and record until the cut mark, or until nothing more can be stored.
@@ -101,6 +117,10 @@ class Recording:
             await self._open()
             if self._state is RecordingState.STARTING and not self._cut.is_set():
                 self._move(Step.OPENED)  # reported beside the capture, which waits for nobody
+                if self._is_paused:
+                    self.pause()
+                else:
+                    self._pauses.end(self._now_us())  # resumed while nobody was there
                 async with self._reporting():
                     await self._run_source(source)
         finally:
@@ -160,12 +180,12 @@ class Recording:
             if await asyncio.to_thread(self._archive.is_complete, self._plan.recording_id):
                 self.cut()  # an earlier attempt was killed between its manifest and the report of it
                 return
-            wall_us, self._began_us = self._clock.wall_us(), self._clock.monotonic_us()
+            self._wall_start_us, self._began_us = self._clock.wall_us(), self._clock.monotonic_us()
             writer = await asyncio.to_thread(
                 self._archive.open_attempt,
                 self._plan.recording_id,
                 attempt=self._plan.attempt,
-                wall_start_us=wall_us,
+                wall_start_us=self._wall_start_us,
             )
         except VaultError as error:
             await self._fail(f"the recording could not be opened, because {error}")
@@ -212,6 +232,7 @@ class Recording:
     async def _run_source(self, source: TrackSource) -> None:
         assert self._tracks is not None
         tracks = self._tracks
+        self._source = source
         capturing = asyncio.create_task(source.capture(tracks))
         cut = asyncio.create_task(self._cut.wait())
         ticking = asyncio.create_task(_tick(tracks))
@@ -239,8 +260,10 @@ class Recording:
         async def report_regularly() -> None:
             try:
                 while True:
+                    self._news.clear()
                     await self._report()
-                    await asyncio.sleep(REPORT_EVERY_S)
+                    with suppress(TimeoutError):
+                        await asyncio.wait_for(self._news.wait(), REPORT_EVERY_S)
             except StaleAttemptError:
                 stale.set()
                 self.cut()
@@ -280,9 +303,14 @@ class Recording:
             self._plan.recording_id,
             session_id=self._plan.session_id,
             closes=[*earlier, *([self._own] if self._own is not None else [])],
-            cut_marks_us=self._cut_marks_us,
+            cut_marks_us=[*self._pauses.marks_us, *self._cut_marks_us],
+            gaps=self._pauses.gaps(),
             capture=self._mode,
         )
+
+    def _now_us(self) -> int:
+        """The attempt's clock as Unix time, which the manifest's places are on."""
+        return self._wall_start_us + self._clock.monotonic_us() - self._began_us
 
     # --- telling ---
 
@@ -311,6 +339,7 @@ class Recording:
                     root="" if checkpoint is None else checkpoint.head.root.hex(),
                     checkpoint="" if checkpoint is None else checkpoint.note,
                     stats=self._stats(),
+                    pauses=self._pauses.stated(),
                     closes=[_stated(close) for close in closes],
                     op=self._op,
                     detail=self._detail,
@@ -323,9 +352,12 @@ class Recording:
     def _stats(self) -> dict[str, float]:
         stats = {} if self._tracks is None else self._tracks.stats()
         if self._path is not None:
-            ended_us = self._ended_us or self._clock.monotonic_us()
+            took_us = (self._ended_us or self._clock.monotonic_us()) - self._began_us
+            began_us = self._wall_start_us
+            paused_us = self._pauses.length_us(since_us=began_us, until_us=began_us + took_us)
             stats |= {
-                "duration_s": round((ended_us - self._began_us) / 1_000_000, 3),
+                "duration_s": round((took_us - paused_us) / 1_000_000, 3),
+                "paused_s": round(paused_us / 1_000_000, 3),
                 "chunks": float(self._path.chunks),
                 "bytes": float(self._path.plaintext_bytes),
             }

@@ -56,6 +56,9 @@ class FakeTracks:
         """Pictures and sound."""
         return "decoded"
 
+    def want_keyframes(self) -> None:
+        """Every picture can be one."""
+
     async def capture(self, sink: FrameSink) -> None:
         """Play, then wait; ends both tracks when cancelled."""
         sink.track_started(make_track(CAMERA, "video"))
@@ -107,6 +110,9 @@ class QuickTracks:
     def mode(self) -> CaptureMode:
         """Pictures and sound."""
         return "decoded"
+
+    def want_keyframes(self) -> None:
+        """Every picture can be one."""
 
     async def capture(self, sink: FrameSink) -> None:
         """Play, then wait or fail; ends both tracks."""

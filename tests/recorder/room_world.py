@@ -12,6 +12,7 @@ import uuid
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from livekit import api
 
@@ -22,6 +23,8 @@ from sdk.testing import FakeOrchestrator
 from sdk.wire import RecordingReport, RecordingTask
 from tests.integration.servers import SharedLiveKit
 from vault.adapters.key_files import KeyFiles
+from vault.core.ids import parse_recording_id
+from vault.core.manifest import Manifest, decode_manifest
 from vault.export import export_recording
 from vault.verification import verify_recording
 from vault.verification_report import VerificationReport
@@ -55,8 +58,8 @@ class RoomWorld:
         await until(lambda: len(self.orchestrator.hellos) > hellos, within_s=20)
         return process
 
-    async def capture(self, *, job: FakeJob | None = None) -> FakeJob:
-        """Give the recorder the room; with a job, as the next attempt of it."""
+    async def capture(self, *, job: FakeJob | None = None, **task: Any) -> FakeJob:
+        """Give the recorder the room; with a job, as the next attempt of it. ``task``: more of its task."""
         if job is None:
             offered = await self.orchestrator.offer()
             url = self.server.url.replace("ws", "http", 1)
@@ -69,7 +72,7 @@ class RoomWorld:
         await self.orchestrator.accepted(offered)
         await self.orchestrator.assign(
             offered,
-            recording=RecordingTask(recording_id=self.recording_id, mode=self.mode),
+            recording=RecordingTask(recording_id=self.recording_id, mode=self.mode, **task),
         )
         await until(lambda: bool(self.reports(offered)), within_s=10)
         return offered
@@ -99,6 +102,12 @@ class RoomWorld:
     async def verify(self) -> VerificationReport:
         keys = KeyFiles.open(self.folder / "keys")
         return await asyncio.to_thread(verify_recording, self.path, keys.public_key)
+
+    def manifest(self) -> Manifest:
+        keys = KeyFiles.open(self.folder / "keys")
+        data = (self.path / "manifest").read_bytes()
+        recording_id = parse_recording_id(self.recording_id)
+        return decode_manifest(data, recording_id=recording_id, public_key=keys.public_key)
 
     async def export(self) -> MediaReading:
         """Export to a new file and decode it."""

@@ -18,7 +18,8 @@ from recorder.adapters.pyav_muxer import PyavEncoders
 from recorder.adapters.system_clock import SystemClock
 from recorder.core.states import RecordingState
 from recorder.service.archive import Archive
-from recorder.service.recording import Recording, RecordingPlan
+from recorder.service.recording import Recording
+from recorder.service.recording_plan import RecordingPlan
 from tests.fakes.reporter import FakeReporter
 from vault.adapters.dir_store import DirChunkStore
 from vault.adapters.key_files import KeyFiles

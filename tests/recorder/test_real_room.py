@@ -1,10 +1,11 @@
-"""The recorder in a real room: in sync, stopped at once, killed, sent away, muted, reconnected."""
+"""The recorder in a real room: in sync, stopped at once, killed, sent away, reconnected, started again."""
 
 from __future__ import annotations
 
 import asyncio
 import signal
 import time
+import uuid
 from collections.abc import AsyncIterator
 from itertools import pairwise
 from pathlib import Path
@@ -128,3 +129,28 @@ async def test_a_participant_that_comes_back_goes_on_as_the_same_tracks(world: R
     counters = [counter for counter in media.counters if counter is not None]
     assert any(counter < 3 * FRAMES_PER_S for counter in counters)
     assert any(counter >= 10 * FRAMES_PER_S for counter in counters)
+
+
+async def test_after_a_stop_the_room_is_recorded_again_as_another_recording(world: RoomWorld) -> None:
+    await world.start_recorder()
+    job = await world.capture()
+    async with world.participant(job) as alice:
+        publishing = asyncio.create_task(alice.publish(30))
+        await asyncio.sleep(3)
+        await world.orchestrator.control(job, "stop", n=1)
+        await world.orchestrator.reported(job, "done")
+        assert (await world.verify()).exit_code == 0
+        first = await world.export()
+        world.recording_id = str(uuid.uuid4())
+        again = await world.capture(job=job)
+        await asyncio.sleep(3)
+        await world.orchestrator.control(again, "stop", n=1)
+        await world.orchestrator.reported(again, "done")
+        publishing.cancel()
+        await asyncio.wait({publishing})
+    report = await world.verify()
+    assert report.exit_code == 0
+    assert [attempt.attempt for attempt in report.attempts] == [2]
+    second = await world.export()
+    counters = [[number for number in media.counters if number is not None] for media in (first, second)]
+    assert max(counters[0]) < min(counters[1])

@@ -62,11 +62,17 @@ class PassthroughTracks:
         self._grant = grant
         self._clock = clock
         self._keyframe_us = int(keyframe_interval_s * 1_000_000)
+        self._visit: _Visit | None = None
 
     @property
     def mode(self) -> CaptureMode:
         """Encoded media is taken as it is."""
         return "passthrough"
+
+    def want_keyframes(self) -> None:
+        """Ask the publishers; repeated until each has sent one."""
+        if self._visit is not None:
+            self._visit.want_keyframes()
 
     async def capture(self, sink: FrameSink) -> None:
         """Hand over all tracks until cancelled, or until the room is closed.
@@ -77,7 +83,7 @@ class PassthroughTracks:
         """
         pause_s = _FIRST_BACKOFF_S
         while True:
-            visit = _Visit(sink, self._clock, self._keyframe_us)
+            visit = self._visit = _Visit(sink, self._clock, self._keyframe_us)
             try:
                 grant = await self._grant()
                 async with joined(grant.livekit_url, grant.access_token) as signalling:
@@ -148,6 +154,12 @@ class _Visit:
             for track_id in list(self._live):
                 self._end(track_id)
             await self._transport.close()
+
+    def want_keyframes(self) -> None:
+        """Ask for a keyframe of each video track at once."""
+        for stream in self._streams.values():
+            stream.want_keyframe()
+            self._ask(stream, self._clock.monotonic_us())
 
     # --- signalling ---
 

@@ -7,12 +7,12 @@ from dataclasses import replace
 import pytest
 
 from orchestrator.core.commands import ControlRecording, LeaveJob
-from orchestrator.core.controls import MAX_RECORDINGS
+from orchestrator.core.controls import MAX_OPERATIONS, MAX_RECORDINGS
 from orchestrator.core.errors import IllegalTransitionError, StaleAttemptError
 from orchestrator.core.events import RecordingChanged
 from orchestrator.core.ids import JobId, RecordingId
 from orchestrator.core.jobs import JobState
-from orchestrator.core.recording import Control, Operation, RecordingStatus
+from orchestrator.core.recording import Control, Operation, Pause, RecordingStatus
 from orchestrator.core.states import RoomStatus
 from orchestrator.core.triggers import (
     JobDone,
@@ -204,6 +204,32 @@ def test_a_takeover_of_a_paused_recording_stays_paused(before: Played) -> None:
 def test_a_lost_room_is_joined_again_by_a_paused_recorder() -> None:
     played = play(PAUSED, RoomLost(sid=ROOM))
     assert needs_room(played.session, played.job("recorder"))
+
+
+GAPS = ({"start_us": 5, "end_us": 9, "reason": "paused"}, {"start_us": 20, "reason": "paused"})
+
+
+def test_what_was_paused_stays_known_over_reports_that_do_not_say_it_and_attempts() -> None:
+    played = play(CAPTURING, PAUSE, replace(report(R.PAUSED, n=2, op=1), gaps=GAPS))
+    assert played.recording.pauses == (Pause(start_us=5, end_us=9), Pause(start_us=20))
+    after = play(played, lost(), *serve("recorder", 1, 2, "w2"), report(R.PAUSED, n=1, attempt=2, op=1))
+    assert after.recording.pauses == played.recording.pauses
+
+
+@pytest.mark.parametrize("gap", [{}, {"start_us": "1"}, {"start_us": 1, "end_us": "2"}])
+def test_a_pause_that_cannot_be_read_is_refused_whole(gap: dict[str, object]) -> None:
+    with pytest.raises(IllegalTransitionError, match="gaps"):
+        decide(CAPTURING, replace(report(R.PAUSED, n=2), gaps=(gap,)))
+
+
+def test_a_recording_is_paused_so_often_and_no_more_but_can_always_be_resumed_and_stopped() -> None:
+    wanted = Control(n=MAX_OPERATIONS, op="resume")
+    full = replace(CAPTURING.session, recording=replace(CAPTURING.recording, wanted=wanted))
+    with pytest.raises(IllegalTransitionError, match="512 times, which is the limit"):
+        decide(replace(CAPTURING, session=full), PAUSE)
+    assert said(play(replace(CAPTURING, session=full), STOP))
+    paused = replace(CAPTURING.recording, wanted=replace(wanted, op="pause"))
+    assert said(play(replace(CAPTURING, session=replace(full, recording=paused)), RESUME))
 
 
 # --- stop ---

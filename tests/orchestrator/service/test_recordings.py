@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from orchestrator.core.errors import IllegalTransitionError
@@ -18,7 +20,9 @@ def control_of(running: Assembly) -> RecordingControl:
     return RecordingControl(repeats=running.repeats, clock=running.clock, default_mode="passthrough")
 
 
-async def say(pulled: Pulled, session: Session, n: int, state: str, *, attempt: int = 1, op: int = 0) -> None:
+async def say(
+    pulled: Pulled, session: Session, n: int, state: str, *, attempt: int = 1, op: int = 0, **fields: Any
+) -> None:
     assert session.recording is not None
     await pulled.say(
         RecordingReport(
@@ -28,6 +32,7 @@ async def say(pulled: Pulled, session: Session, n: int, state: str, *, attempt: 
             recording_id=session.recording.recording_id,
             state=state,  # type: ignore[arg-type]
             op=op,
+            **fields,
         )
     )
 
@@ -64,11 +69,13 @@ async def test_who_takes_a_paused_recording_over_is_told_with_the_job() -> None:
         await running.settled()
         said = pulled.line.last(Control)
         assert (said.n, said.op) == (1, "pause")
-        await say(pulled, session, 2, "paused", op=1)
+        gaps = [{"start_us": 1, "end_us": 2, "reason": "paused"}, {"start_us": 3, "reason": "paused"}]
+        await say(pulled, session, 2, "paused", op=1, gaps=gaps)
         second = await hello(running, "rec2", service="recorder")
         await running.dispatch.lose_jobs(pulled.worker.registration.worker_id, "dead")
         task = await accepted(second, session, attempt=2)
         assert (task.task, task.paused, task.op) == ("capture", True, 1)
+        assert task.gaps == [{"start_us": 1, "end_us": 2}, {"start_us": 3}]
         await say(second, session, 1, "paused", attempt=2, op=1)
         after = await running.now(session.id)
         assert after.recording is not None

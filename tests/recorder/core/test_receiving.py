@@ -23,6 +23,22 @@ def test_keyframes_are_asked_for_at_the_interval_and_at_once_after_a_loss() -> N
     assert not receiver.wants_keyframe(6_000_000, 4_000_000)  # the publisher may take its time
 
 
+def test_a_keyframe_that_is_wanted_is_asked_for_at_once_and_until_it_comes() -> None:
+    receiver = StreamReceiver(7, H264Units(), is_video=True)
+    sent = pictures(6, keyframes=frozenset({3}))
+    stream, before = packets(sent), len(packets(sent[:3]))
+    for packet in stream[:before]:
+        receiver.take(packet, 0)
+    assert not receiver.wants_keyframe(100_000, 4_000_000)
+    receiver.want_keyframe()
+    assert receiver.wants_keyframe(100_000, 4_000_000)
+    assert not receiver.wants_keyframe(200_000, 4_000_000)
+    assert receiver.wants_keyframe(600_000, 4_000_000)
+    for packet in stream[before:]:
+        receiver.take(packet, 700_000)
+    assert not receiver.wants_keyframe(1_200_000, 4_000_000)
+
+
 def test_sound_needs_no_keyframes() -> None:
     assert not StreamReceiver(7, OpusUnits(), is_video=False).wants_keyframe(10_000_000, 1)
 

@@ -45,6 +45,12 @@ def test_a_pair_outside_the_table_is_refused_and_no_other() -> None:
                     next_state(state, step)
 
 
+def test_a_pause_is_left_by_going_on_or_by_the_cut_mark() -> None:
+    paused = next_state(RecordingState.RECORDING, Step.PAUSED)
+    assert next_state(paused, Step.RESUMED) is RecordingState.RECORDING
+    assert next_state(paused, Step.CUT) is RecordingState.STOPPING
+
+
 def test_the_cut_mark_ends_capturing_for_good() -> None:
     assert {state for (state, step) in TABLE if step is Step.CUT} == CAPTURING
     assert not {to for (state, _), to in TABLE.items() if state not in CAPTURING} & CAPTURING

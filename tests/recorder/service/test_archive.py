@@ -11,6 +11,7 @@ from tests.fakes.chunk_stores import MemoryChunkStore
 from tests.fakes.encoders import FakeEncoders
 from vault.adapters.key_files import KeyFiles
 from vault.core.ids import RecordingId
+from vault.core.manifest import Gap
 from vault.core.prologue import TrackPrologue
 from vault.errors import IntegrityError
 
@@ -59,7 +60,10 @@ def test_a_manifest_that_is_there_is_left_as_it_is(archive: Archive) -> None:
     leave_behind(archive, 1)
     closes = archive.close_earlier(RECORDING, before=9)
     archive.complete(RECORDING, session_id="s", closes=closes, cut_marks_us=[], capture="decoded")
-    archive.complete(RECORDING, session_id="s", closes=closes, cut_marks_us=[WALL_US], capture="decoded")
+    pause = Gap(start_us=WALL_US, end_us=WALL_US + 1, reason="paused")
+    archive.complete(
+        RECORDING, session_id="s", closes=closes, cut_marks_us=[WALL_US], capture="decoded", gaps=[pause]
+    )
     assert archive.verify(RECORDING) == ""
 
 

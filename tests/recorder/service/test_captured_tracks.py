@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import time
 
-from recorder.core.chunking import Chunk, InitChunk
+from recorder.core.chunking import Chunk, InitChunk, MediaChunk
+from recorder.core.units import AccessUnit, CodecSetup
 from recorder.ports import Picture, SourceTrack, SourceTrackId
 from recorder.service.captured_tracks import CapturedTracks
 from recorder.service.track_capture import CaptureSetup
@@ -89,3 +90,59 @@ def test_ending_never_waits_for_the_encoder() -> None:
     tracks.end()
     assert time.monotonic() - began < 0.05
     tracks.join()
+
+
+def test_nothing_of_a_pause_is_taken_and_the_track_goes_on_as_a_new_run() -> None:
+    tracks, chunks, clock = make()
+    tracks.track_started(camera("TR_1"))
+    show(tracks, clock, "TR_1")
+    tracks.pause()
+    for _ in range(5):
+        show(tracks, clock, "TR_1")
+    tracks.resume()
+    show(tracks, clock, "TR_1")
+    finish(tracks)
+    assert [chunk.track for chunk in chunks if isinstance(chunk, InitChunk)] == [1, 1]
+    assert tracks.stats()["video_frames"] == 2
+    assert tracks.stats()["video_dropped"] == 0
+
+
+def test_who_comes_and_goes_during_a_pause() -> None:
+    tracks, chunks, clock = make()
+    tracks.track_started(camera("TR_1"))
+    tracks.pause()
+    tracks.track_started(camera("TR_2", "bob"))
+    tracks.track_ended(SourceTrackId("TR_1"))
+    show(tracks, clock, "TR_2")
+    tracks.resume()
+    for track_id in ("TR_1", "TR_2"):
+        show(tracks, clock, track_id)
+    finish(tracks)
+    assert [(chunk.track, chunk.identity) for chunk in chunks if isinstance(chunk, InitChunk)] == [(2, "bob")]
+
+
+def test_an_encoded_track_keeps_its_place_in_time_over_a_pause() -> None:
+    tracks, chunks, clock = make()
+    began_us = clock.us
+    microphone = SourceTrack(
+        track_id=SourceTrackId("TR_1"), kind="audio", identity="alice", name="mic", is_encoded=True
+    )
+    tracks.track_started(microphone)
+    for number in range(100):  # 2 s of sound; the second half second of it is paused
+        clock.us = began_us + 20_000 * number
+        if number in (25, 50):
+            (tracks.pause if number == 25 else tracks.resume)()
+        unit = AccessUnit(
+            rtp_time=960 * number,
+            arrival_us=clock.us,
+            data=b"x",
+            is_keyframe=True,
+            duration=960,
+            setup=CodecSetup(codec="opus", channels=2),
+        )
+        tracks.unit(microphone.track_id, unit)
+    finish(tracks)
+    runs = [chunk for chunk in chunks if isinstance(chunk, InitChunk)]
+    assert [run.offset_us for run in runs] == [0, 1_000_000]
+    media = [chunk.fragment for chunk in chunks if isinstance(chunk, MediaChunk)]
+    assert sum(fragment.packets for fragment in media) == 75

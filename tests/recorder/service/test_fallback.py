@@ -17,6 +17,10 @@ class Source:
         self.mode: CaptureMode = mode
         self.error = error
         self.captures = 0
+        self.keyframes = 0
+
+    def want_keyframes(self) -> None:
+        self.keyframes += 1
 
     async def capture(self, sink: FrameSink) -> None:
         self.captures += 1
@@ -29,6 +33,15 @@ async def test_the_first_source_is_enough_when_it_is_fit() -> None:
     source = FallingBack(Source("passthrough"), second)
     await source.capture(None)  # type: ignore[arg-type]
     assert (source.mode, second.captures) == ("passthrough", 0)
+
+
+async def test_keyframes_are_wanted_of_the_source_in_use() -> None:
+    first, second = Source("passthrough", PassthroughUnfitError("no UDP")), Source("decoded")
+    source = FallingBack(first, second)
+    source.want_keyframes()
+    await source.capture(None)  # type: ignore[arg-type]
+    source.want_keyframes()
+    assert (first.keyframes, second.keyframes) == (1, 1)
 
 
 async def test_an_unfit_one_gives_way_and_the_mode_says_so(caplog: pytest.LogCaptureFixture) -> None:

@@ -182,10 +182,27 @@ async def test_a_job_without_a_recording_is_refused_with_a_sentence(bench: Bench
     assert report.detail == "this recorder got a job without a recording"
 
 
-async def test_pausing_is_not_claimed_to_be_done(bench: Bench, caplog: pytest.LogCaptureFixture) -> None:
+async def test_a_pause_and_its_end_are_shown_in_reports(bench: Bench) -> None:
     job = await bench.start()
-    await bench.harness.orchestrator.control(job, "pause", n=1)
     await bench.until_played()
-    await until(lambda: "pause is not supported" in caplog.text)
+    await bench.harness.orchestrator.control(job, "pause", n=1)
+    await until(lambda: bench.states(job) == ["recording", "paused"])
+    (paused,) = [report for report in bench.reports(job) if report.state == "paused"]
+    assert (paused.op, [sorted(gap) for gap in paused.gaps]) == (1, [["reason", "start_us"]])
+    await bench.harness.orchestrator.control(job, "resume", n=2)
+    await until(lambda: bench.states(job) == ["recording", "paused", "recording"])
+    assert (bench.reports(job)[-1].op, "end_us" in bench.reports(job)[-1].gaps[0]) == (2, True)
     await bench.harness.end_job(job)
-    assert {report.op for report in bench.reports(job)} == {0}
+    assert bench.status() == "complete"
+
+
+async def test_who_takes_over_a_paused_recording_stores_nothing_and_says_so(bench: Bench) -> None:
+    gaps = [{"start_us": bench.clock.wall_us() - 1_000_000, "reason": "paused"}]
+    task = RecordingTask(recording_id=RECORDING, task="capture", paused=True, op=3, gaps=gaps)
+    job = await bench.start(task)
+    await bench.until_played()
+    assert bench.states(job) == ["paused"]
+    assert bench.reports(job)[0].op == 3
+    assert not [name for name in bench.store.recordings[RECORDING] if "chunk" in name]
+    await bench.harness.orchestrator.control(job, "stop", n=4)
+    await until(lambda: "completed" in bench.states(job))

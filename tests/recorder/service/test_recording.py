@@ -12,7 +12,8 @@ import pytest
 from recorder.core.errors import StaleAttemptError
 from recorder.core.states import RecordingState
 from recorder.service.archive import Archive
-from recorder.service.recording import Recording, RecordingPlan
+from recorder.service.recording import Recording
+from recorder.service.recording_plan import RecordingPlan
 from tests.fakes.chunk_stores import MemoryChunkStore
 from tests.fakes.encoders import FakeEncoders
 from tests.fakes.media_clock import FakeMediaClock
