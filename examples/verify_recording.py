@@ -292,11 +292,11 @@ class Verification:
         if self.manifest and not close:
             self.ignored.append(f"attempt {attempt}")
         known = [head[1:] for head in self.heads if head[0] == attempt]
-        hole = next((n for n, leaf in enumerate(found["chunk"]) if n != leaf), len(found["chunk"]))
-        missing = [hole] if hole < max([counted, *(size for size, _ in known)]) else []  # 3.4, 3.6
+        due, present = max([counted, *(size for size, _ in known)]), set(found["chunk"])  # 3.4, 3.6
+        missing = {leaf for leaf in (0, *(leaf + 1 for leaf in present)) if leaf < due} - present
         hashes: list[bytes] = []
         tracks: dict[int, list[Chunk]] = defaultdict(list)
-        for leaf in sorted(found["chunk"] + missing):
+        for leaf in sorted(present | missing):
             with self.blaming(name := f"{attempt}/chunk-{leaf:010}"):
                 chunk, leaf_hash = self.read_chunk(name, attempt, leaf)
                 need(not fixed or chunk.tenant.hex() == fixed[0], "of another tenant")

@@ -23,7 +23,7 @@ from vault.core.checkpoint import TreeHead
 from vault.core.manifest import Manifest, decode_manifest, manifest_name
 from vault.core.note import sign_note
 from vault.core.public_key import decode_public_key, encode_public_key
-from vault.errors import FormatError
+from vault.errors import FormatError, NotARecordingError
 from vault.verification import verify_recording
 
 GOLDEN = Path(__file__).parents[1] / "vectors" / "recording-v1"
@@ -210,6 +210,27 @@ def test_misuse(folder: Path, key: Path, tmp_path: Path, capsys: pytest.CaptureF
         assert main([str(argument) for argument in arguments]) == 2, arguments
         (said,) = capsys.readouterr().out.splitlines()
         assert said.startswith("misuse: ")
+
+
+def test_misuse_for_both(tmp_path: Path, key: Path) -> None:
+    places = [tmp_path / "any name", tmp_path / RECORDING]
+    places[1].mkdir()
+    store({"1/chunk-0000000000": b"GRVC, cut short", "manifest": b""}, places[0])  # says no id
+    store({"2/a.tmp": b"x", "notes.txt": b"x"}, places[1])
+    for place in places:
+        assert main([str(place), str(key)]) == 2
+        with pytest.raises(NotARecordingError):
+            verify_recording(place, RING.public_key)
+
+
+def test_a_note_larger_than_it_may_be(folder: Path, key: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    name, text, *_ = (folder / "manifest").read_text().split("\n")
+    for marks, result in ((1_000, (0, "")), (2_100_000, (1, "manifest"))):
+        fields = json.loads(text) | {"cut_marks_us": [0] * marks}
+        text_with_marks = json.dumps(fields, sort_keys=True, separators=(",", ":"))
+        note = sign_note(f"{name}\n{text_with_marks}\n", public_key=RING.public_key, sign=RING.sign)
+        (folder / "manifest").write_bytes(note)
+        assert first_bad(folder, key, capsys) == result
 
 
 def test_keys_of_small_order_are_refused_by_both(tmp_path: Path) -> None:

@@ -15,6 +15,7 @@ import pytest
 from tests.examples.both_verifiers import (
     ALL,
     RING,
+    MemoryVerification,
     Stored,
     one_run,
     taken_over,
@@ -29,6 +30,7 @@ from vault.adapters.dir_store import DirChunkStore
 from vault.errors import FileMissingError, IntegrityError, VaultError
 from vault.export import export_recording
 from vault.reading import RecordingReader
+from vault.verification import check_recording
 
 IS_FULL = os.environ.get("GREENROOM_FULL") == "1"
 FLIPPED_BYTES = 100_000 if IS_FULL else 20_000
@@ -124,6 +126,20 @@ def test_a_dropped_file_is_named_unless_nothing_is_lost_with_it(make: Callable[[
             assert name.endswith(".tmp") or make in LOOSE_ENDS or is_last_word
         else:
             assert found == (1, name)
+
+
+def test_several_holes_and_bad_chunks_are_all_named() -> None:
+    stored = one_run(media_bytes=4_000, chunks=12)
+    files = [f"1/chunk-{leaf:010}" for leaf in (2, 3, 6, 9, 13)]
+    for name in files[:4]:
+        del stored[name]
+    stored["1/chunk-0000000010"] += b"x"
+    del stored[files[4]]
+    named = ["1/chunk-0000000002", "1/chunk-0000000006", *(f"1/chunk-{leaf:010}" for leaf in (9, 10, 13))]
+    assert verdict(stored) == (1, named[0])
+    report = check_recording(MemoryRecording(stored), RING.public_key, recording_id=RECORDING).report
+    assert [problem.file for problem in report.problems] == named
+    assert [name for name, _ in MemoryVerification(stored, RING.public_key, ()).bad] == named
 
 
 @pytest.mark.parametrize("make", [taken_over, unfinished, with_media])
