@@ -53,6 +53,7 @@ class RecorderHandler(WorkerHandler):
         self._parts = parts
         self._recordings: dict[tuple[str, int], Recording] = {}
         self._endings: dict[tuple[str, int], asyncio.Task[None]] = {}
+        self._early: dict[tuple[str, int], Control] = {}  # the last one before the recording was made
 
     async def join_room(self, job: Job) -> None:
         """Capture the room until the cut mark, then complete; or complete what others left."""
@@ -77,6 +78,8 @@ class RecorderHandler(WorkerHandler):
             reporter=self._parts.reporter(job),
         )
         self._recordings[_key(job)] = recording
+        if (early := self._early.pop(_key(job), None)) is not None:
+            _carry_out(recording, early)
         if task.task == "capture":
             try:
                 await recording.capture(self._parts.tracks(job))
@@ -105,21 +108,15 @@ class RecorderHandler(WorkerHandler):
         finally:
             self._recordings.pop(_key(job), None)
             self._endings.pop(_key(job), None)
+            self._early.pop(_key(job), None)
 
     async def control(self, job: Job, control: Control) -> None:
         """Make the cut mark, or pause and go on."""
         recording = self._recordings.get(_key(job))
-        if recording is None:
-            return
-        match control.op:
-            case "pause":
-                recording.pause(op=control.n)
-            case "resume":
-                recording.resume(op=control.n)
-            case "stop":
-                recording.cut(op=control.n)
-            case _:
-                assert_never(control.op)
+        if recording is not None:
+            _carry_out(recording, control)
+        elif not job.leaving.is_set():
+            self._early[_key(job)] = control
 
     async def _end(self, job: Job, recording: Recording) -> None:
         """End a recording once, whoever asks first; it goes on when the one who waits is cancelled."""
@@ -138,6 +135,18 @@ class RecorderHandler(WorkerHandler):
             raise
         if recording.state is RecordingState.FAILED:
             _log.error("recording of session %s failed: %s", job.session_id, recording.detail)
+
+
+def _carry_out(recording: Recording, control: Control) -> None:
+    match control.op:
+        case "pause":
+            recording.pause(op=control.n)
+        case "resume":
+            recording.resume(op=control.n)
+        case "stop":
+            recording.cut(op=control.n)
+        case _:
+            assert_never(control.op)
 
 
 def _key(job: Job) -> tuple[str, int]:

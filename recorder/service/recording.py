@@ -12,6 +12,7 @@ from contextlib import asynccontextmanager, suppress
 from typing import Any, Final
 
 from recorder.core.errors import StaleAttemptError
+from recorder.core.gap_count import GapCount
 from recorder.core.pauses import Pauses
 from recorder.core.states import CAPTURING, ENDED, RecordingState, Step, next_state
 from recorder.ports import Clock, Encoders, Reporter, Standing, TrackSource
@@ -48,9 +49,11 @@ class Recording:
         self._op = plan.op
         self._is_paused = plan.is_paused  # or is to be, once the attempt is open
         self._pauses = Pauses(plan.pauses)
+        self._gaps: GapCount | None = None
         self._news = asyncio.Event()
         self._source: TrackSource | None = None
         self._cut = asyncio.Event()
+        self._cut_us: int | None = None
         self._cut_marks_us: list[int] = []
         self._tracks: CapturedTracks | None = None
         self._path: StorePath | None = None
@@ -77,8 +80,7 @@ class Recording:
         self._op = max(self._op, op)
         if not self._cut.is_set():
             self._cut_marks_us.append(self._clock.wall_us())
-            if self._path is not None:
-                self._pauses.end(self._now_us())
+            self._cut_us = self._now_us() if self._path is not None else None
             self._cut.set()
 
     def pause(self, *, op: int = 0) -> None:
@@ -138,6 +140,8 @@ class Recording:
         try:
             if self._state in CAPTURING:
                 self.cut()
+                if self._cut_us is not None:
+                    self._pauses.end(self._cut_us)
                 await self._advance(Step.CUT)
             if self._state is RecordingState.STOPPING:
                 await self._seal()
@@ -191,7 +195,12 @@ class Recording:
             await self._fail(f"the recording could not be opened, because {error}")
             return
         loop = asyncio.get_running_loop()
-        self._path = StorePath(writer, on_lost=lambda why: _call_soon(loop, self._lose, why))
+        self._gaps = GapCount(self._pauses, epoch_us=self._wall_start_us)
+        self._path = StorePath(
+            writer,
+            on_lost=lambda why: _call_soon(loop, self._lose, why),
+            on_sealed=self._gaps.add,
+        )
         self._path.start()
         self._close_earlier()  # meanwhile: reading what a long recording has takes its time
         self._tracks = CapturedTracks(
@@ -360,6 +369,7 @@ class Recording:
                 "paused_s": round(paused_us / 1_000_000, 3),
                 "chunks": float(self._path.chunks),
                 "bytes": float(self._path.plaintext_bytes),
+                "gaps": float(self._gaps.count if self._gaps is not None else 0),
             }
         return stats
 

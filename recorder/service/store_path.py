@@ -15,6 +15,7 @@ from typing import Final
 
 from recorder.core.chunking import Chunk, InitChunk, MediaChunk
 from recorder.core.errors import StoreLostError
+from vault.core.chunk_header import ChunkHeader
 from vault.core.manifest import AttemptClose
 from vault.core.prologue import TrackPrologue
 from vault.errors import StoreError, StoreFullError, VaultError
@@ -35,15 +36,23 @@ class StorePath:
     waits drops and counts the frames that come meanwhile. When the store is lost, `submit` raises.
     """
 
-    def __init__(self, writer: AttemptWriter, *, on_lost: Callable[[str], None]) -> None:
+    def __init__(
+        self,
+        writer: AttemptWriter,
+        *,
+        on_lost: Callable[[str], None],
+        on_sealed: Callable[[ChunkHeader], None] = lambda _: None,
+    ) -> None:
         """Make a store path.
 
         Args:
             writer: the open attempt.
             on_lost: called once from the thread, with one sentence, when nothing more can be stored.
+            on_sealed: called from the thread for each chunk, in the order of their leaves.
         """
         self._writer = writer
         self._on_lost = on_lost
+        self._on_sealed = on_sealed
         self._waiting: queue.Queue[Chunk | None] = queue.Queue(MAX_WAITING)
         self._lost = threading.Event()
         self._aborted = threading.Event()
@@ -148,12 +157,14 @@ class StorePath:
         count = 0
         while chunk is not None:
             sealed = self._seal(chunk)
+            self._on_sealed(sealed.header)
             self._insist(partial(self._writer.put, sealed))
             self.chunks += 1
             self.plaintext_bytes += sealed.header.plaintext_bytes
             count += 1
             chunk = self._more(until_s) if count < _BATCH and not self._aborted.is_set() else None
-        self._insist(self._writer.checkpoint)
+        if not self._aborted.is_set():
+            self._insist(self._writer.checkpoint)
 
     def _seal(self, chunk: Chunk) -> SealedChunk:
         match chunk:

@@ -134,3 +134,11 @@ def test_a_session_of_before_grant_numbers_has_nobody_removed() -> None:
     for participant in envelope["record"]["participants"].values():
         del participant["grant"], participant["session_id"]
     assert decode_session(json.dumps(envelope).encode()) == replace(SESSION, standings={}, removed=())
+
+
+def test_a_record_from_before_recordings_were_controlled_is_read() -> None:
+    stored = json.loads(encode_session(SESSION))
+    del stored["record"]["earlier_recordings"]
+    for name in ("mode", "pauses", "earlier_stats"):
+        del stored["record"]["recording"][name]
+    assert decode_session(json.dumps(stored).encode()) == SESSION

@@ -196,6 +196,16 @@ async def test_a_pause_and_its_end_are_shown_in_reports(bench: Bench) -> None:
     assert bench.status() == "complete"
 
 
+async def test_a_pause_that_comes_before_the_capture_has_begun_is_not_lost(bench: Bench) -> None:
+    job = await bench.harness.orchestrator.offer()
+    bench.harness.rooms.create(job.room_name)
+    await bench.harness.orchestrator.accepted(job)
+    await bench.harness.orchestrator.assign(job, recording=CAPTURE)
+    await bench.harness.orchestrator.control(job, "pause", n=1)
+    await until(lambda: bool(bench.states(job)) and bench.states(job)[-1] == "paused")
+    assert bench.reports(job)[-1].op == 1
+
+
 async def test_who_takes_over_a_paused_recording_stores_nothing_and_says_so(bench: Bench) -> None:
     gaps = [{"start_us": bench.clock.wall_us() - 1_000_000, "reason": "paused"}]
     task = RecordingTask(recording_id=RECORDING, task="capture", paused=True, op=3, gaps=gaps)

@@ -80,6 +80,7 @@ async def test_a_pause_is_declared_reported_and_not_stored(bench: Bench) -> None
     stats = bench.reporter.standings[-1].stats
     assert stats["paused_s"] == pytest.approx(2.0, abs=0.1)
     assert stats["duration_s"] == pytest.approx(4.0, abs=0.2)
+    assert stats["gaps"] == 0
     assert bench.verify().status == "complete"
 
 
@@ -143,6 +144,38 @@ async def test_a_paused_recording_that_was_killed_is_taken_over_paused_and_goes_
     assert manifest.cut_marks_us[0] == paused[0].start_us
     second = [track for track in manifest.tracks if track.attempt == 2]
     assert min(track.start_us for track in second) >= paused[0].end_us - 20_000
+
+
+async def test_a_paused_recording_that_is_handed_over_says_that_its_pause_goes_on(bench: Bench) -> None:
+    stage = Stage(bench)
+    await stage.until_s(1)
+    stage.recording.pause(op=1)
+    await stage.until_s(2)
+    await stage.cut()
+    await stage.recording.hand_over()
+    (pause,) = bench.reporter.standings[-1].pauses
+    assert "end_us" not in pause
+
+
+async def test_an_open_pause_of_a_dead_attempt_is_a_cut_mark_when_nobody_went_on(bench: Bench) -> None:
+    killed = Stage(bench)
+    await killed.until_s(2)
+    killed.recording.pause(op=1)
+    await wait_until(lambda: bench.reporter.states[-1] == "paused")
+    await killed.cut()
+    await wait_until(lambda: any("checkpoint" in name for name in bench.store.recordings[RECORDING]))
+    told = bench.reporter.standings[-1].pauses
+    completer = Recording(
+        RecordingPlan(recording_id=RECORDING, session_id="session-1", attempt=2, op=1, pauses=told),
+        archive=bench.archive,
+        encoders=FakeEncoders(),
+        clock=bench.clock,
+        reporter=bench.reporter,
+    )
+    await completer.complete()
+    assert completer.state is RecordingState.COMPLETED
+    assert bench.manifest().gaps == []
+    assert told[0]["start_us"] - bench.manifest().media_start_us in bench.manifest().cut_marks_us
 
 
 async def test_one_that_was_resumed_while_nobody_was_there_is_recorded_from_the_start(bench: Bench) -> None:
