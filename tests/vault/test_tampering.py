@@ -74,6 +74,7 @@ def long_run() -> Stored:
     return stored
 
 
+@pytest.mark.acceptance  # takes a minute and a half: not in make check
 @pytest.mark.timeout(SLOW_S)
 @pytest.mark.parametrize("bit", [0, 7])
 def test_every_flipped_bit_is_refused_and_named(long_run: Stored, bit: int) -> None:

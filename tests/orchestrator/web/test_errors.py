@@ -92,7 +92,7 @@ async def test_a_live_room_name_is_a_409(world: World, client: ClientSession) ->
 async def test_a_store_that_fails_is_a_503_with_retry_after(
     world: World, client: ClientSession, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async def fail(change: Any) -> Any:
+    async def fail(change: Any, **_: Any) -> Any:
         raise StoreError("disk I/O error at /secret/path")
 
     monkeypatch.setattr(world.store, "commit", fail)
