@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from tests.examples.both_verifiers import RING, plain, verdict
+from tests.examples.both_verifiers import RING, empty, plain, verdict
 from tests.fakes.recordings import OTHER_RECORDING, RECORDING
 from vault.core.note import key_hash
 
@@ -214,6 +214,14 @@ def test_values_that_only_the_recorder_knows_are_taken() -> None:
     ):
         note = sign_text(f"{first}\n{compact(json.loads(text) | changed)}\n")
         assert verdict(stored | {"manifest": note}) == (0, ""), changed
+
+
+def test_a_start_that_is_no_attempts_is_bad_without_media_too() -> None:
+    stored = empty()
+    first, text = lines_of(stored["manifest"])
+    assert verdict(stored) == (0, "")
+    note = sign_text(f"{first}\n{compact(json.loads(text) | {'media_start_us': 1})}\n")
+    assert verdict(stored | {"manifest": note}) == (1, "manifest")
 
 
 def test_nested_fields_of_the_manifest() -> None:

@@ -1,6 +1,6 @@
 """Whatever is altered in a recording, two verifiers refuse it, name the same file, and nothing is read.
 
-GREENROOM_FULL=1 takes the long way: 100 kB bit by bit, and 5,000 random alterations.
+GREENROOM_FULL=1 takes the long way: 100 kB, both bits of every byte, and 5,000 random alterations.
 """
 
 from __future__ import annotations
@@ -83,6 +83,10 @@ def test_every_flipped_bit_is_refused_and_named(long_run: Stored, bit: int) -> N
     for name, good in long_run.items():
         place = places(long_run).get(name)
         for position in range(len(good)):
+            # Within the ciphertext one bit looks like another: the short way takes the two in turns there.
+            is_bulk = place is not None and 104 <= position < len(good) - 80
+            if is_bulk and not IS_FULL and position % 2 != bit % 2:
+                continue
             bad = bytearray(good)
             bad[position] ^= 1 << bit
             altered[name] = bytes(bad)
