@@ -8,11 +8,13 @@ from typing import Final
 
 from recorder.core.chunking import TrackKind
 from recorder.core.rtp_clock import ParticipantClock, RtpClock
+from recorder.core.timeline import AUDIO_RATE_HZ
 from recorder.core.units import AccessUnit
 from recorder.ports import Picture, Sound, SourceTrack, SourceTrackId
 from recorder.service.track_capture import CaptureSetup, TrackCapture, TrackCounts, seconds_of
 from recorder.service.unit_capture import UnitCapture
 
+MAX_LATE_US: Final = 2_000_000  # who is said to have been longer on its way is not believed
 _RTP_HZ: Final[dict[TrackKind, int]] = {"audio": 48_000, "video": 90_000}
 
 _log = logging.getLogger("greenroom.recorder")
@@ -27,6 +29,7 @@ class _StoredTrack:
     track: SourceTrack | None = None  # as it is published now
     clock: RtpClock | None = None  # of units
     live_as: SourceTrackId | None = None
+    not_before_us: int | None = None  # after a pause, until something that was sent after it has come
 
 
 class CapturedTracks:
@@ -63,28 +66,37 @@ class CapturedTracks:
                 stored.capture.end()
 
     def resume(self) -> None:
-        """Go on with every track that is live, each as a new run of the same stored track."""
+        """Go on with every track that is live, each as a new run of the same stored track.
+
+        What was sent during the pause and comes only now is still left out, as far as its time is known.
+        """
         self._is_paused = False
+        now_us = self._setup.clock.monotonic_us()
         for stored in self._live.values():
+            stored.not_before_us = now_us
             if stored.track is not None:
                 self._begin(stored, stored.track)
 
     def picture(self, track_id: SourceTrackId, picture: Picture) -> None:
         """Hand a frame to its capture."""
-        self._offer(track_id, picture)
+        shown_us = picture.arrival_us if picture.shown_us is None else picture.shown_us
+        self._offer(track_id, picture, shown_us)
 
     def sound(self, track_id: SourceTrackId, sound: Sound) -> None:
         """Hand a block to its capture."""
-        self._offer(track_id, sound)
+        self._offer(track_id, sound, sound.arrival_us - sound.samples * 1_000_000 // AUDIO_RATE_HZ)
 
     def unit(self, track_id: SourceTrackId, unit: AccessUnit) -> None:
         """Hand an encoded unit to its capture."""
         stored = self._live.get(track_id)
         if stored is None or stored.clock is None:
             return
-        if self._is_paused:  # where its time lies must be known when it goes on
+        taken_us = unit.arrival_us
+        if self._is_paused or stored.not_before_us is not None:
+            # Where its time lies must be known when it goes on.
             stored.clock.arrived(unit.rtp_time, unit.arrival_us - self._setup.epoch_us)
-        elif isinstance(stored.capture, UnitCapture):
+            taken_us = stored.clock.place_us(unit.rtp_time) + self._setup.epoch_us
+        if isinstance(stored.capture, UnitCapture) and self._is_open(stored, taken_us, unit.arrival_us):
             stored.capture.offer(unit)
 
     def sender_reported(self, track_id: SourceTrackId, rtp_time: int, ntp_us: int) -> None:
@@ -147,10 +159,24 @@ class CapturedTracks:
             "audio_left_out_samples": float(sum(counts.left_out for counts in audio)),
         }
 
-    def _offer(self, track_id: SourceTrackId, frame: Picture | Sound) -> None:
+    def _offer(self, track_id: SourceTrackId, frame: Picture | Sound, taken_us: int) -> None:
         stored = self._live.get(track_id)
-        if stored is not None and isinstance(stored.capture, TrackCapture):
+        if stored is None or not isinstance(stored.capture, TrackCapture):
+            return
+        if self._is_open(stored, taken_us, frame.arrival_us):
             stored.capture.offer(frame)
+
+    def _is_open(self, stored: _StoredTrack, taken_us: int, arrival_us: int) -> bool:
+        """Tell whether something is to be recorded; ``taken_us``: when it was sent, as far as is known."""
+        if self._is_paused:
+            return False
+        if stored.not_before_us is not None:
+            if abs(arrival_us - taken_us) > MAX_LATE_US:
+                taken_us = arrival_us
+            if taken_us < stored.not_before_us:
+                return False
+            stored.not_before_us = None
+        return True
 
     def _begin(self, stored: _StoredTrack, track: SourceTrack) -> None:
         stored.capture = capture = self._capture_of(stored, track)

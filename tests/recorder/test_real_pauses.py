@@ -21,7 +21,9 @@ from vault.core.layout import chunk_name
 
 pytestmark = [pytest.mark.integration, pytest.mark.media]
 
-ON_THE_WAY_S = 0.3  # from drawing a picture to the recorder that has it, and its report back
+# From drawing a picture to the recorder that has it. Decoding on a machine that cannot keep up is far behind,
+# and what the SDK gives out late it also dates late.
+ON_THE_WAY_S = {"passthrough": 0.3, "decoded": 1.5}
 SOUND_S, PICTURE_S = 0.02, 1.0  # what may be missing after a resume
 JITTER_S = 0.01  # of a packet on its way, on a busy machine
 
@@ -89,17 +91,17 @@ async def test_nothing_of_a_pause_is_recorded_and_it_goes_on_in_time(world: Room
     media = await world.export()
     seconds = read(media.counters)
     assert media.is_monotonic
-    assert not [at_s for at_s in seconds if paused_s < at_s < resumed_s - ON_THE_WAY_S]
+    assert not [at_s for at_s in seconds if paused_s < at_s < resumed_s - ON_THE_WAY_S[world.mode]]
     before = max(at_s for at_s in seconds if at_s <= paused_s)
     after = min(at_s for at_s in seconds if at_s > paused_s)
     assert before >= 3.5
-    assert after <= resumed_s + PICTURE_S + ON_THE_WAY_S
+    assert after <= resumed_s + PICTURE_S + ON_THE_WAY_S[world.mode]
     manifest = world.manifest()
     (gap,) = [gap for gap in manifest.gaps if gap.reason == "paused"]
     assert manifest.cut_marks_us[0] == gap.start_us
     for track in manifest.tracks:
         first, second = track.runs
-        assert first.end_us <= gap.start_us + ON_THE_WAY_S * 1_000_000
+        assert first.end_us <= gap.start_us + ON_THE_WAY_S[world.mode] * 1_000_000
         late_s = (second.start_us - gap.end_us) / 1_000_000
         chunk = (world.path / chunk_name(track.attempt, first.init_leaf)).read_bytes()
         is_sound = decode_header(chunk[:HEADER_BYTES]).time_base == Fraction(1, 48_000)
@@ -132,7 +134,7 @@ async def test_a_recorder_killed_while_paused_is_followed_by_one_that_is_paused(
     assert (await world.verify()).exit_code == 0
     media = await world.export()
     seconds = read(media.counters)
-    assert not [at_s for at_s in seconds if paused_s < at_s < resumed_s - ON_THE_WAY_S]
+    assert not [at_s for at_s in seconds if paused_s < at_s < resumed_s - ON_THE_WAY_S[world.mode]]
     assert [later - earlier for earlier, later in pairwise(seconds) if later - earlier > 2.0]
     assert max(seconds) > resumed_s
     manifest = world.manifest()

@@ -146,3 +146,50 @@ def test_an_encoded_track_keeps_its_place_in_time_over_a_pause() -> None:
     assert [run.offset_us for run in runs] == [0, 1_000_000]
     media = [chunk.fragment for chunk in chunks if isinstance(chunk, MediaChunk)]
     assert sum(fragment.packets for fragment in media) == 75
+
+
+def test_what_was_sent_during_a_pause_and_comes_after_it_is_left_out() -> None:
+    tracks, chunks, clock = make()
+    tracks.track_started(camera("TR_1"))
+    tracks.pause()
+    clock.advance(2.0)
+    tracks.resume()
+    resumed_us = clock.us
+    clock.advance(0.5)
+    for sent_us in (-1_500_000, -100_000, 100_000, -50_000):  # the last one only looks late: it came in order
+        shown_us = resumed_us + sent_us
+        picture = Picture(arrival_us=clock.us, shown_us=shown_us, width=64, height=48, data=b"")
+        tracks.picture(SourceTrackId("TR_1"), picture)
+        clock.advance(0.01)
+    finish(tracks)
+    assert tracks.stats()["video_frames"] == 2
+    assert len([chunk for chunk in chunks if isinstance(chunk, InitChunk)]) == 1
+
+
+def test_encoded_sound_that_was_late_on_its_way_is_left_out_by_its_own_time() -> None:
+    tracks, chunks, clock = make()
+    began_us = clock.us
+    microphone = SourceTrack(
+        track_id=SourceTrackId("TR_1"), kind="audio", identity="alice", name="mic", is_encoded=True
+    )
+    tracks.track_started(microphone)
+    for number in range(100):
+        sent_us = began_us + 20_000 * number
+        late_us = 300_000 if number >= 40 else 0  # from the pause on the network is slow
+        clock.us = sent_us + late_us
+        if number == 25:
+            tracks.pause()
+        if number == 50:
+            tracks.resume()  # at 1.3 s: numbers up to 64 were sent before
+        unit = AccessUnit(
+            rtp_time=960 * number,
+            arrival_us=clock.us,
+            data=b"x",
+            is_keyframe=True,
+            duration=960,
+            setup=CodecSetup(codec="opus", channels=2),
+        )
+        tracks.unit(microphone.track_id, unit)
+    finish(tracks)
+    runs = [chunk for chunk in chunks if isinstance(chunk, InitChunk)]
+    assert [run.offset_us for run in runs] == [0, 1_300_000]
