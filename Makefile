@@ -36,9 +36,10 @@ check: environment ## format, lint, types, import rules, docs, fast tests
 	$(PYTEST) -m "$(FAST)"
 
 # The media tests load both cores and measure time, so they run alone, and first: 5 means that there are none.
+# CHECKED=1 leaves out the fast tests: `make check` has just run them.
 test: setup agents ## every test: fast, integration, acceptance and media
 	$(PYTEST) -m media || [ $$? -eq 5 ]
-	$(PYTEST) -m "not media"
+	$(PYTEST) -m "not media$(if $(CHECKED), and not ($(FAST)))"
 
 full: export GREENROOM_FULL = 1
 full: check test bench ## check, test with the full numbers, and bench
