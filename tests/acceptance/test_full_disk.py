@@ -34,6 +34,7 @@ async def test_a_full_disk_is_503_until_there_is_space_and_no_process_ends(
 ) -> None:
     async with system(small_disk, fresh_livekit_server) as running:
         before = await running.create()
+        await running.until_status(before["session_id"], "Ready")  # committed, before the disk is full
         filler = small_disk / "other"
         with filler.open("wb", buffering=0) as other, pytest.raises(OSError, match="No space"):
             other.writelines(itertools.repeat(bytes(4096), 10_000))
