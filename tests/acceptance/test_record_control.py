@@ -56,6 +56,19 @@ async def until(client: Client, running: System, session_id: str, *wanted: str) 
     return found
 
 
+async def until_attempt(running: System, session_id: str, attempt: int) -> None:
+    """Wait until this attempt of the recorder is in the room; its recording may be paused again by then."""
+
+    async def is_there() -> bool:
+        jobs = (await running.session(session_id))["jobs"]
+        return any(
+            (job["service_id"], job["attempt"], job["state"]) == ("recorder", attempt, "joined")
+            for job in jobs
+        )
+
+    await running.until(is_there, within_s=30, what=f"attempt {attempt} of the recorder")
+
+
 def seconds_of(folder: Path, keys: KeyFiles, out: Path) -> list[float]:
     """Verify and play a recording; gives the seconds of drawing that are in it."""
     report = verify_recording(folder, keys.public_key)
@@ -89,7 +102,7 @@ async def test_a_session_is_recorded_paused_taken_over_and_recorded_again(
                 recorders[0].kill()
                 recorders[0].wait(timeout=5)
                 recorders.append(start_recorder(running))
-                await until(client, running, session_id, "starting")
+                await until_attempt(running, session_id, 2)
                 await until(client, running, session_id, "paused")
                 resumed_s = await drawing.for_s(2)
                 await client.record_resume(session_id)
