@@ -165,7 +165,10 @@ async def record(way: str, url: str, token: str, folder: Path, seconds: float) -
     recording.cut()
     await capturing
     await recording.complete()
-    print(json.dumps({"cpu": cpu, "recording": plan.recording_id, "state": recording.state.value}))
+    print(
+        json.dumps({"cpu": cpu, "recording": plan.recording_id, "state": recording.state.value}), flush=True
+    )
+    os._exit(0)  # the decoded way has the media SDK too
 
 
 async def decode_only(url: str, token: str, seconds: float) -> None:
@@ -184,10 +187,8 @@ async def decode_only(url: str, token: str, seconds: float) -> None:
     room.on("track_subscribed", subscribed)
     await room.connect(url, token)
     cpu = await _cpu_of(seconds)
-    print(json.dumps({"cpu": cpu}))
-    for task in tasks:
-        task.cancel()
-    await room.disconnect()
+    print(json.dumps({"cpu": cpu}), flush=True)
+    os._exit(0)  # the media SDK sometimes aborts while it is torn down
 
 
 def write_clip(path: Path) -> None:
