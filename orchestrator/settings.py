@@ -17,7 +17,7 @@ from typing import Any, Final, Literal
 from urllib.parse import urlsplit
 
 import msgspec
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator
+from pydantic import Field, SecretStr, ValidationError, field_validator
 from pydantic_core import ErrorDetails
 from pydantic_settings import (
     BaseSettings,
@@ -26,6 +26,7 @@ from pydantic_settings import (
 )
 
 from orchestrator.core.errors import SettingsError
+from orchestrator.recording_settings import EncryptionSettings, RecordingSettings, Section
 
 DEFAULT_FILE: Final = Path("config.toml")
 MIN_SECRET: Final = 32  # characters; livekit-server refuses less
@@ -47,18 +48,16 @@ ENVIRONMENT: Final[dict[str, tuple[str, ...]]] = {
     "store.url": ("STORE_URL",),
     "recording.quality": ("RECORDING_QUALITY",),
     "recording.format": ("RECORDING_FORMAT",),
+    "recording.chunk_store": ("CHUNK_STORAGE_PATH",),
+    "encryption.key_dir": ("GREENROOM_KEY_DIR",),
 }
-
-
-class _Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True, allow_inf_nan=False)
 
 
 def _seconds(default: float, what: str, *, at_most: float = 10 * 365 * 86400.0) -> Any:
     return Field(default, gt=0, le=at_most, description=f"{what} (s)")
 
 
-class ServerSettings(_Section):
+class ServerSettings(Section):
     """Where the orchestrator listens."""
 
     host: str = Field(default="127.0.0.1", description="address to listen on; loopback only")
@@ -110,7 +109,7 @@ class ServerSettings(_Section):
         return value
 
 
-class LivekitSettings(_Section):
+class LivekitSettings(Section):
     """The media server. `greenroom up` fills in url, key and secret of the one that it starts."""
 
     server_url: str | None = Field(default=None, description="ws:// or wss:// address")
@@ -141,7 +140,7 @@ class LivekitSettings(_Section):
         return value
 
 
-class MicroservicesSettings(_Section):
+class MicroservicesSettings(Section):
     """How long workers may take."""
 
     registration_timeout: float = _seconds(30, "a registered worker not heard for this long is Disconnected")
@@ -153,7 +152,7 @@ class MicroservicesSettings(_Section):
     heartbeat_interval: float = _seconds(2, "between heartbeats; three missed mean dead", at_most=60)
 
 
-class SessionsSettings(_Section):
+class SessionsSettings(Section):
     """How long sessions may live."""
 
     create_timeout: float = _seconds(15, "LiveKit must have made the room within", at_most=300)
@@ -162,14 +161,14 @@ class SessionsSettings(_Section):
     max_duration: float | None = Field(default=None, gt=0, description="hard limit of a session's life (s)")
 
 
-class ReconcileSettings(_Section):
+class ReconcileSettings(Section):
     """How often LiveKit is asked for the truth."""
 
     rooms_interval: float = _seconds(1, "between lists of all rooms", at_most=60)
     participants_interval: float = _seconds(5, "between lists of a live room's participants", at_most=300)
 
 
-class NetworkSettings(_Section):
+class NetworkSettings(Section):
     """Where workers and webhooks may be called."""
 
     allow_private_endpoints: bool | None = Field(
@@ -178,7 +177,7 @@ class NetworkSettings(_Section):
     )
 
 
-class EventsSettings(_Section):
+class EventsSettings(Section):
     """The feed."""
 
     keep_alive: float = _seconds(15, "between keep-alive comments on an event stream", at_most=300)
@@ -186,7 +185,7 @@ class EventsSettings(_Section):
     lease: float = _seconds(10, "a command not finished in this time may be taken by another", at_most=300)
 
 
-class WebhooksSettings(_Section):
+class WebhooksSettings(Section):
     """Outgoing webhooks."""
 
     timeout: float = _seconds(15, "a receiver must have answered within", at_most=60)
@@ -195,7 +194,7 @@ class WebhooksSettings(_Section):
     max_targets: int = Field(default=20, ge=1, le=100, description="registrations at most")
 
 
-class LoggingSettings(_Section):
+class LoggingSettings(Section):
     """The log on standard error."""
 
     level: Literal["debug", "info", "warning", "error"] = Field(default="info", description="least shown")
@@ -207,7 +206,7 @@ class LoggingSettings(_Section):
         return value.lower() if isinstance(value, str) else value
 
 
-class ServiceSettings(_Section):
+class ServiceSettings(Section):
     """What this installation calls itself."""
 
     name: str = Field(default="greenroom", min_length=1, description="name in logs")
@@ -217,7 +216,7 @@ class ServiceSettings(_Section):
     environment: str = Field(default="development", min_length=1, description="name in logs")
 
 
-class StoreSettings(_Section):
+class StoreSettings(Section):
     """Where sessions, events and registrations are kept."""
 
     url: str = Field(default="sqlite:///data/greenroom.db", description="sqlite:///PATH or memory://")
@@ -237,18 +236,6 @@ class StoreSettings(_Section):
     def path(self) -> Path | None:
         """The database file; None for the memory store."""
         return Path(self.url.removeprefix("sqlite:///")) if self.url.startswith("sqlite:") else None
-
-
-class RecordingSettings(_Section):
-    """What recorders are asked for."""
-
-    auto: bool = Field(default=False, description="record every session that does not say `record: false`")
-    quality: Literal["low", "medium", "high", "ultra"] = Field(default="high", description="when we encode")
-    format: Literal["mp4"] = Field(default="mp4", description="container of segments and exports")
-    mode: Literal["passthrough", "decoded"] = Field(
-        default="passthrough", description="wanted capture; one that the recorder lacks falls back to decoded"
-    )
-    keyframe_interval_s: float = Field(default=4, ge=0.5, le=60, description="when we encode (s)")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -282,6 +269,7 @@ class Settings(BaseSettings):
     service: ServiceSettings = ServiceSettings()
     store: StoreSettings = StoreSettings()
     recording: RecordingSettings = RecordingSettings()
+    encryption: EncryptionSettings = EncryptionSettings()
 
     @classmethod
     def settings_customise_sources(

@@ -42,7 +42,9 @@ def _lines(key: str, field: FieldInfo, path: str) -> str:
 def _value(path: str, default: Any) -> str:
     if default is None or path == "service.version":  # the package's version would make the file stale
         return EXAMPLES[path]
-    return msgspec.json.encode(default).decode()  # for strings, numbers, booleans and lists also TOML
+    return msgspec.json.encode(
+        default, enc_hook=str
+    ).decode()  # for strings, numbers, booleans and lists also TOML
 
 
 # What to write where the default is "not set".

@@ -1,0 +1,33 @@
+"""Where recordings and their keys lie: the same place as the recorder's, and set by the same variables."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from orchestrator.core.errors import SettingsError
+from orchestrator.settings import Settings, load_settings
+from recorder.settings import RecorderSettings
+
+
+def test_orchestrator_and_recorder_look_in_the_same_places() -> None:
+    ours, theirs = Settings(), RecorderSettings.model_construct()
+    assert Path(ours.recording.chunk_store) == theirs.chunk_store
+    assert ours.encryption.key_dir == theirs.key_dir
+
+
+def test_the_variables_of_the_recorder_set_them(tmp_path: Path) -> None:
+    environment = {"CHUNK_STORAGE_PATH": "/a/recordings", "GREENROOM_KEY_DIR": "/a/keys"}
+    config = tmp_path / "config.toml"
+    config.write_text("[encryption]\nkey_dir = '/b'\n")
+    settings = load_settings(config, environment)
+    assert settings.recording.chunk_store == "/a/recordings"
+    assert settings.encryption.key_dir == Path("/a/keys")
+
+
+def test_an_empty_place_is_refused(tmp_path: Path) -> None:
+    config = tmp_path / "config.toml"
+    config.write_text("[recording]\nchunk_store = ''\n")
+    with pytest.raises(SettingsError, match=r"recording\.chunk_store"):
+        load_settings(config, {})
