@@ -45,6 +45,15 @@ class RecordingFiles(Protocol):
             StoreError: the store refused or did not answer; worth trying again.
         """
 
+    def read_start(self, name: str, *, length: int) -> bytes:
+        """The first ``length`` bytes of one file, all of it when it is shorter; the rest is not fetched.
+
+        Raises:
+            FileMissingError: there is none of this name.
+            FormatError: it is no plain file.
+            StoreError: the store refused or did not answer; worth trying again.
+        """
+
 
 class ChunkStore(Protocol):
     """Keeps the files of recordings, each written once and never changed.

@@ -43,6 +43,15 @@ def test_other_bytes_are_refused_and_the_first_stay(store: ChunkStore, other: by
     assert store.files(RECORDING).list_files() == [StoredFile(NAME, 6)]
 
 
+def test_the_beginning_of_a_file_is_read_without_the_rest(store: ChunkStore) -> None:
+    store.put(RECORDING, NAME, b"header and more")
+    files = store.files(RECORDING)
+    assert files.read_start(NAME, length=6) == b"header"
+    assert files.read_start(NAME, length=99) == b"header and more"
+    with pytest.raises(FileMissingError, match="manifest"):
+        files.read_start("manifest", length=6)
+
+
 def test_recordings_are_apart(store: ChunkStore) -> None:
     store.put(RECORDING, NAME, b"one")
     store.put(OTHER_RECORDING, NAME, b"other")

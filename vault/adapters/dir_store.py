@@ -9,7 +9,8 @@ from __future__ import annotations
 import errno
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from vault.adapters.durable_files import create_durably, sync_directory, sync_file
@@ -85,9 +86,16 @@ class DirRecording:
 
     def read(self, name: str, *, max_bytes: int) -> bytes:
         """The whole of one file; see `RecordingFiles.read`."""
+        return self._read(name, lambda path: _read_file(path, max_bytes=max_bytes))
+
+    def read_start(self, name: str, *, length: int) -> bytes:
+        """The beginning of one file; see `RecordingFiles.read_start`."""
+        return self._read(name, lambda path: _read_start(path, length=length))
+
+    def _read(self, name: str, read: Callable[[Path], bytes]) -> bytes:
         path = self._path / _check_name(name)
         try:
-            return _read_file(path, max_bytes=max_bytes)
+            return read(path)
         except (FileNotFoundError, NotADirectoryError):
             raise FileMissingError(f"{name} is missing in {self._path}") from None
         except OSError as error:
@@ -114,6 +122,21 @@ def _walk(folder: Path, prefix: str) -> Iterator[StoredFile]:
 
 
 def _read_file(path: Path, *, max_bytes: int) -> bytes:
+    with _opened(path) as (descriptor, size):
+        if size > max_bytes:
+            raise FormatError(f"it has {size} bytes, at most {max_bytes} are allowed here")
+        with open(descriptor, "rb", closefd=False) as file:
+            return file.read(max_bytes)
+
+
+def _read_start(path: Path, *, length: int) -> bytes:
+    with _opened(path) as (descriptor, _):
+        return os.pread(descriptor, length, 0)
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[tuple[int, int]]:
+    """Open a plain file; gives its descriptor and size."""
     try:
         # O_NONBLOCK: a pipe that stands here must not make a verifier wait for ever.
         descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
@@ -125,10 +148,7 @@ def _read_file(path: Path, *, max_bytes: int) -> bytes:
         status = os.fstat(descriptor)
         if not stat.S_ISREG(status.st_mode):
             raise FormatError("it is not a plain file")
-        if status.st_size > max_bytes:
-            raise FormatError(f"it has {status.st_size} bytes, at most {max_bytes} are allowed here")
-        with open(descriptor, "rb", closefd=False) as file:
-            return file.read(max_bytes)
+        yield descriptor, status.st_size
     finally:
         os.close(descriptor)
 
