@@ -67,6 +67,11 @@ class RecordingReader:
             raise NotARecordingError(f"there is no attempt of recording {recording_id} here")
         return cls(files, key_ring.public_key, recording_id, attempts)
 
+    @property
+    def attempts(self) -> frozenset[int]:
+        """The attempts whose keys are here."""
+        return frozenset(self._attempts)
+
     def wall_start_us(self, attempt: int) -> int:
         """Unix time in microseconds from which the offsets of an attempt count."""
         return self._attempts[attempt][0].wall_start_us
