@@ -4,6 +4,7 @@ DATA ?= data
 VENV := .venv/bin
 PYTEST := $(VENV)/python -m pytest
 FAST := not integration and not acceptance and not media
+SIDE_BY_SIDE := -n auto --maxprocesses 8 --dist loadgroup
 CODE := orchestrator sdk recorder vault greenroom examples bench scripts tests
 
 .DEFAULT_GOAL := help
@@ -33,13 +34,14 @@ check: environment ## format, lint, types, import rules, docs, fast tests
 	$(VENV)/mypy
 	$(VENV)/lint-imports
 	$(VENV)/python scripts/docs.py --check
-	$(PYTEST) -m "$(FAST)"
+	$(PYTEST) $(SIDE_BY_SIDE) -m "$(FAST)"
 
 # The media tests load both cores and measure time, so they run alone, and first: 5 means that there are none.
+# The others run side by side; those that hold a time limit are a group (`xdist_group("timed")`), one at a time.
 # CHECKED=1 leaves out the fast tests: `make check` has just run them.
 test: setup agents ## every test: fast, integration, acceptance and media
 	$(PYTEST) -m media || [ $$? -eq 5 ]
-	$(PYTEST) -m "not media$(if $(CHECKED), and not ($(FAST)))"
+	$(PYTEST) $(SIDE_BY_SIDE) -m "not media$(if $(CHECKED), and not ($(FAST)))"
 
 full: export GREENROOM_FULL = 1
 full: check test bench ## check, test with the full numbers, and bench

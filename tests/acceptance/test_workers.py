@@ -15,7 +15,7 @@ import pytest
 from tests.acceptance.system import System, joined, system
 from tests.integration.servers import LiveKitFactory
 
-pytestmark = [pytest.mark.acceptance, pytest.mark.integration]
+pytestmark = [pytest.mark.acceptance, pytest.mark.integration, pytest.mark.xdist_group("timed")]
 
 
 @contextlib.asynccontextmanager

@@ -26,7 +26,7 @@ from tests.invariants.old_tokens import (
 )
 from tests.invariants.real.livekit_eye import livekit_eye
 
-pytestmark = [pytest.mark.acceptance, pytest.mark.integration]
+pytestmark = [pytest.mark.acceptance, pytest.mark.integration, pytest.mark.xdist_group("timed")]
 
 IS_FULL = os.environ.get("GREENROOM_FULL") == "1"
 TOKENS = 500 if IS_FULL else 50

@@ -44,6 +44,7 @@ async def all_of(running: System, session_ids: list[str]) -> list[dict[str, Any]
 
 @pytest.mark.acceptance
 @pytest.mark.integration
+@pytest.mark.xdist_group("timed")
 @pytest.mark.timeout(240)
 async def test_no_job_is_lost_that_was_asked_for_before_any_worker_existed(
     tmp_path: Path, fresh_livekit_server: LiveKitFactory

@@ -29,6 +29,7 @@ def test_some_seeds_keep_every_invariant() -> None:
 
 
 @pytest.mark.acceptance
+@pytest.mark.xdist_group("timed")  # holds no limit, but takes both cores from those that do
 @pytest.mark.timeout(7200 if IS_FULL else 1200)
 def test_many_seeds_keep_every_invariant() -> None:
     batches = [range(first, first + BATCH) for first in range(FEW, MANY, BATCH)]

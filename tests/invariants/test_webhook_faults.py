@@ -16,7 +16,7 @@ from tests.integration.servers import LiveKitFactory
 from tests.invariants.old_tokens import lag_meter
 from tests.invariants.webhook_faults import DELAY_S, FAULTS, FaultyRelay, Watched, look, participants, watch
 
-pytestmark = [pytest.mark.acceptance, pytest.mark.integration]
+pytestmark = [pytest.mark.acceptance, pytest.mark.integration, pytest.mark.xdist_group("timed")]
 
 INTERVAL_S = 5.0  # `[reconcile] participants_interval`, by default
 BOUND_S = INTERVAL_S + 2.0

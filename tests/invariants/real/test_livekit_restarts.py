@@ -21,7 +21,7 @@ from tests.invariants.real.fleet import PULL_SERVICE, PUSH_SERVICE
 from tests.invariants.real.real_system import IS_FULL, RealSystem, real_system, start_livekit
 from tests.invariants.real.worker_trials import percentile
 
-pytestmark = [pytest.mark.acceptance, pytest.mark.integration]
+pytestmark = [pytest.mark.acceptance, pytest.mark.integration, pytest.mark.xdist_group("timed")]
 
 SEED: Final = 20261121
 KILLS: Final = 10 if IS_FULL else 3

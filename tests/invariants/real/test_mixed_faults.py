@@ -29,7 +29,7 @@ from tests.invariants.real.real_system import IS_FULL, RealSystem, real_system
 from tests.invariants.real.weather import Weather
 from tests.invariants.real.webhook_weather import WebhookWeather
 
-pytestmark = [pytest.mark.acceptance, pytest.mark.integration]
+pytestmark = [pytest.mark.acceptance, pytest.mark.integration, pytest.mark.xdist_group("timed")]
 
 SEED: Final = int(os.environ.get("GREENROOM_SEED", "20261121"))
 STORM_S: Final = 600.0 if IS_FULL else 60.0

@@ -16,7 +16,7 @@ from tests.invariants.real.fleet import PULL_SERVICE, PUSH_SERVICE, Line, Worker
 from tests.invariants.real.real_system import IS_FULL, RealSystem, real_system
 from tests.invariants.real.worker_trials import ZOMBIE_S, Fault, Trial, held_by, percentile, strike, wake
 
-pytestmark = [pytest.mark.acceptance, pytest.mark.integration]
+pytestmark = [pytest.mark.acceptance, pytest.mark.integration, pytest.mark.xdist_group("timed")]
 
 SEED: Final = 20261121
 TRIALS: Final = 100 if IS_FULL else 10
