@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from vault.core.checkpoint import TreeHead, decode_checkpoint
 from vault.core.chunk_header import ChunkHeader
 from vault.core.coverage import CoverageBuilder, TrackCoverage
+from vault.core.custody_record import CustodyRecord
 from vault.core.ids import RecordingId, VerifyKey
 from vault.core.key_record import KeyRecord, decode_key_record
 from vault.core.layout import checkpoint_name, chunk_name, key_record_name
@@ -38,12 +39,21 @@ class VerifiedChunk:
     leaf_hash: bytes
 
 
+@dataclass(frozen=True, slots=True)
+class AttemptFacts:
+    """What chunks and manifest must agree with: the key record's word, or after it the tombstone's."""
+
+    tenant: bytes
+    wall_start_us: int
+
+
 @dataclass(slots=True)
 class VerifiedAttempt:
     """What of an attempt is good.
 
     Attributes:
-        key_record: of the highest revision; None when there is no good one.
+        key_record: of the highest revision; None when there is no good one, or the recording was shredded.
+        facts: of the key record or the tombstone; None when neither says them.
         acknowledged_size: size of the largest good checkpoint.
         chunks: the good leaves from 0 on, without a hole; those from ``size`` on are not counted.
         size: leaves that count: the closed size, else the acknowledged one.
@@ -54,6 +64,7 @@ class VerifiedAttempt:
 
     attempt: int
     key_record: KeyRecord | None = None
+    facts: AttemptFacts | None = None
     acknowledged_size: int = 0
     chunks: list[VerifiedChunk] = field(default_factory=list)
     size: int = 0
@@ -68,6 +79,7 @@ class AttemptChecker:
 
     Attributes:
         closed_size: at which size the manifest says it was closed; None without one.
+        tombstone: of a shredded recording; then key records are not looked at.
         against: tree heads of this attempt known from elsewhere, which its tree must lead through.
     """
 
@@ -77,23 +89,34 @@ class AttemptChecker:
     public_key: VerifyKey
     blame: Blame
     closed_size: int | None = None
+    tombstone: CustodyRecord | None = None
     against: tuple[TreeHead, ...] = ()
     on_read: ReadBytes = lambda count: None
 
     def check(self) -> VerifiedAttempt:
         """Check every file of the attempt."""
         result = VerifiedAttempt(attempt=self.listing.attempt)
-        result.key_record = self._check_key_records()
+        shredded = None
+        if self.tombstone is None:
+            result.key_record = record = self._check_key_records()
+            if record is not None:
+                result.facts = AttemptFacts(record.tenant, record.wall_start_us)
+        else:
+            named = [one for one in self.tombstone.attempts if one.attempt == self.listing.attempt]
+            shredded = named[0] if named else None
+            if shredded is not None:
+                result.facts = AttemptFacts(bytes.fromhex(shredded.tenant), shredded.wall_start_us)
         heads = self._check_checkpoints()
         result.acknowledged_size = max((head.size for head in heads), default=0)
-        result.size = result.acknowledged_size if self.closed_size is None else self.closed_size
+        counted = result.acknowledged_size if shredded is None else shredded.size
+        result.size = counted if self.closed_size is None else self.closed_size
         self._check_chunks(result, heads)
-        if self.closed_size is not None:
-            attempt, size = self.listing.attempt, self.closed_size
+        attempt, size = self.listing.attempt, result.size
+        if self.closed_size is not None or shredded is not None:
             result.late += [chunk_name(attempt, leaf) for leaf in self.listing.leaves if leaf >= size]
             result.late += [checkpoint_name(attempt, other) for other in self.listing.sizes if other > size]
-            if size and size not in self.listing.sizes:
-                self.blame(checkpoint_name(attempt, size), FileMissingError("it is missing"))
+        if self.closed_size and size not in self.listing.sizes:
+            self.blame(checkpoint_name(attempt, size), FileMissingError("it is missing"))
         return result
 
     def _check_key_records(self) -> KeyRecord | None:
@@ -145,7 +168,7 @@ class AttemptChecker:
             is_good = self._blame_missing(next_leaf, min(leaf, result.size)) and is_good
             has_no_hole = has_no_hole and leaf == next_leaf
             next_leaf = leaf + 1
-            chunk = self._check_chunk(leaf, result.key_record)
+            chunk = self._check_chunk(leaf, result.facts)
             is_good = is_good and chunk is not None
             if chunk is None or not is_good or not has_no_hole:
                 continue
@@ -178,12 +201,12 @@ class AttemptChecker:
                 name = chunk_name(self.listing.attempt, tree.size - 1)
                 self.blame(name, ProofError(f"up to it the tree differs from the root known at {tree.size}"))
 
-    def _check_chunk(self, leaf: int, record: KeyRecord | None) -> VerifiedChunk | None:
+    def _check_chunk(self, leaf: int, facts: AttemptFacts | None) -> VerifiedChunk | None:
         name = chunk_name(self.listing.attempt, leaf)
         try:
             header, leaf_hash = verify_chunk(self._read(name, MAX_CHUNK_BYTES), public_key=self.public_key)
             verify_place(header, recording_id=self.recording_id, attempt=self.listing.attempt, leaf=leaf)
-            if record is not None and header.tenant != record.tenant:
+            if facts is not None and header.tenant != facts.tenant:
                 raise FormatError("it belongs to another tenant than the attempt's key record")
         except (IntegrityError, FileMissingError, StoreError) as error:
             self.blame(name, error)

@@ -12,6 +12,8 @@ VaultError
 │   └── ProofError          they do not lead to the signed root
 ├── KeyFileError            a key file is missing, weak or corrupt: repair the key directory
 ├── WrongKeyError           the keys at hand do not open this recording: bring the right ones
+├── HeldError               it is under legal hold: release it first
+├── ShreddedError           its keys were destroyed: nobody reads it any more
 ├── NotARecordingError      there is no recording at this place: misuse
 └── ExportError             this recording cannot be written as the file that was asked for
 """
@@ -65,6 +67,14 @@ class KeyFileError(VaultError):
 
 class WrongKeyError(VaultError):
     """The key-encryption keys at hand do not open this recording."""
+
+
+class HeldError(VaultError):
+    """The recording is under legal hold: nothing of it is shredded or deleted until it is released."""
+
+
+class ShreddedError(VaultError):
+    """The recording was shredded: its keys are destroyed, its proof remains."""
 
 
 class NotARecordingError(VaultError):

@@ -66,6 +66,7 @@ def export_recording(
     Raises:
         NotARecordingError: there is no recording at ``path``.
         WrongKeyError: the keys do not open it; nothing was written.
+        ShreddedError: its keys are destroyed; nothing was written.
         IntegrityError: it is bad; the message names the first bad file; nothing was written.
         ExportError: it holds no media, or ``out`` cannot be made.
         StoreError: worth trying again.

@@ -17,13 +17,16 @@ from vault.core.layout import (
     MANIFEST_NAME,
     CheckpointFile,
     ChunkFile,
+    CustodyFile,
     KeyRecordFile,
     ManifestFile,
     TemporaryFile,
     UnknownFile,
     checkpoint_name,
     chunk_name,
+    custody_name,
     key_record_name,
+    may_hold_key,
     parse_name,
 )
 from vault.core.sealing import MAX_CHUNK_BYTES
@@ -58,6 +61,7 @@ class Listing:
 
     Attributes:
         attempts: by number, rising.
+        custody: numbers of the custody records, rising.
         temporary: what puts that were cut short left behind.
         unknown: names that the format does not have, and what is no plain file.
         total_bytes: of all plain files.
@@ -65,6 +69,7 @@ class Listing:
 
     attempts: dict[int, AttemptListing] = field(default_factory=dict)
     has_manifest: bool = False
+    custody: list[int] = field(default_factory=list)
     temporary: list[str] = field(default_factory=list)
     unknown: list[str] = field(default_factory=list)
     total_bytes: int = 0
@@ -72,7 +77,23 @@ class Listing:
     @property
     def is_empty(self) -> bool:
         """Whether there is nothing of a recording here."""
-        return not self.attempts and not self.has_manifest
+        return not self.attempts and not self.has_manifest and not self.custody
+
+    @property
+    def key_files(self) -> list[str]:
+        """Names of the files that may hold a wrapped key, those of puts that were cut short included."""
+        records = [
+            key_record_name(attempt.attempt, revision)
+            for attempt in self.attempts.values()
+            for revision in attempt.revisions
+        ]
+        return records + [name for name in self.temporary if may_hold_key(name)]
+
+    def names(self) -> list[str]:
+        """All files of the recording by name, without what is temporary or unknown."""
+        manifest = [MANIFEST_NAME] if self.has_manifest else []
+        in_attempts = [name for attempt in self.attempts.values() for name in attempt.names()]
+        return manifest + in_attempts + [custody_name(number) for number in self.custody]
 
 
 def read_listing(files: RecordingFiles) -> Listing:
@@ -91,6 +112,8 @@ def read_listing(files: RecordingFiles) -> Listing:
         match parse_name(file.name):
             case ManifestFile():
                 listing.has_manifest = True
+            case CustodyFile(number):
+                listing.custody.append(number)
             case TemporaryFile():
                 listing.temporary.append(file.name)
             case UnknownFile():
@@ -103,6 +126,7 @@ def read_listing(files: RecordingFiles) -> Listing:
                 attempts.setdefault(attempt, AttemptListing(attempt)).revisions.append(revision)
             case other:
                 assert_never(other)
+    listing.custody.sort()
     for attempt in sorted(attempts):
         found = attempts[attempt]
         for numbers in (found.revisions, found.sizes, found.leaves):
@@ -117,10 +141,8 @@ def find_recording_id(files: RecordingFiles, listing: Listing) -> RecordingId:
     Raises:
         NotARecordingError: none of them says it.
     """
-    names = [MANIFEST_NAME] if listing.has_manifest else []
-    names += [name for attempt in listing.attempts.values() for name in attempt.names()]
     found: Counter[str] = Counter()
-    for name in names[:_NAMES_ASKED]:
+    for name in listing.names()[:_NAMES_ASKED]:
         try:
             data = files.read(name, max_bytes=MAX_CHUNK_BYTES)
         except (IntegrityError, FileMissingError, StoreError):

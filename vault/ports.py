@@ -77,6 +77,8 @@ class ChunkStore(Protocol):
     def delete(self, recording_id: RecordingId, name: str) -> None:
         """Remove one file, for good; one that is not there is no error.
 
+        Of files that may hold a wrapped key (`layout.may_hold_key`) a store that can overwrites the bytes.
+
         Raises:
             StoreError: the store refused or did not answer; worth trying again.
         """

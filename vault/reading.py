@@ -22,6 +22,7 @@ from vault.core.sealing import (
     verify_chunk,
     verify_commitment,
 )
+from vault.custody import read_custody, shredded_error
 from vault.errors import FormatError, IntegrityError, NotARecordingError
 from vault.listing import read_listing
 from vault.ports import KeyRing, RecordingFiles
@@ -48,12 +49,17 @@ class RecordingReader:
 
         Raises:
             NotARecordingError: there is no attempt here.
+            ShreddedError: its keys are destroyed.
             WrongKeyError: a data key does not unwrap, or is not the one that the key record commits to.
             IntegrityError: a key record is bad; the message names it.
             StoreError: worth trying again.
         """
         attempts: dict[int, tuple[KeyRecord, ChunkKeys]] = {}
-        for attempt, listing in read_listing(files).attempts.items():
+        listed = read_listing(files)
+        custody = read_custody(files, key_ring.public_key, recording_id=recording_id, listing=listed)
+        if custody is not None and custody.action == "shred":
+            raise shredded_error(custody)
+        for attempt, listing in listed.attempts.items():
             if not listing.revisions:
                 continue
             record = _read_key_record(

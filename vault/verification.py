@@ -17,11 +17,13 @@ import msgspec
 from vault.adapters.dir_store import DirRecording
 from vault.attempts import AttemptChecker, VerifiedAttempt
 from vault.core.checkpoint import TreeHead
+from vault.core.custody_record import CustodyRecord
 from vault.core.ids import RecordingId, VerifyKey, is_recording_id
 from vault.core.layout import MANIFEST_NAME
 from vault.core.manifest import Manifest, ManifestTrack, decode_manifest, place_track
 from vault.core.note import MAX_NOTE_BYTES
 from vault.core.public_key import derive_key_id
+from vault.custody import check_custody
 from vault.errors import (
     FileMissingError,
     FormatError,
@@ -117,9 +119,17 @@ class _Verification:
     unlisted: int = 0
     other_signer: list[str] = field(default_factory=list)
     bytes_done: int = 0
+    custody: CustodyRecord | None = None  # the last record of the chain
 
     def run(self) -> CheckedRecording:
         manifest = self._read_manifest()
+        self.custody = check_custody(
+            self.files,
+            self.public_key,
+            recording_id=self.recording_id,
+            listing=self.listing,
+            blame=self._blame,
+        )
         attempts = self._check_attempts(manifest)
         if manifest is not None:
             self._check_manifest(manifest, attempts)
@@ -144,9 +154,13 @@ class _Verification:
 
     def _check_attempts(self, manifest: Manifest | None) -> list[VerifiedAttempt]:
         closed = {} if manifest is None else {close.attempt: close.size for close in manifest.attempts}
-        known = {head.attempt for head in self.against}
+        tombstone = self._tombstone
+        shredded = [] if tombstone is None else [attempt.head for attempt in tombstone.attempts]
+        # What the tombstone states is known, as from elsewhere; without a manifest it closes the recording.
+        heads = [*self.against, *shredded]
+        counted = set(closed) if manifest is not None else {head.attempt for head in shredded}
         results = []
-        for attempt in sorted({*closed, *known, *self.listing.attempts}):
+        for attempt in sorted({*closed, *(head.attempt for head in heads), *self.listing.attempts}):
             listing = self.listing.attempts.get(attempt, AttemptListing(attempt))
             checker = AttemptChecker(
                 files=self.files,
@@ -155,12 +169,13 @@ class _Verification:
                 public_key=self.public_key,
                 blame=self._blame,
                 closed_size=closed.get(attempt),
-                against=tuple(head for head in self.against if head.attempt == attempt),
+                tombstone=tombstone,
+                against=tuple(head for head in heads if head.attempt == attempt),
                 on_read=self._count,
             )
             result = checker.check()
             late = result.late
-            if manifest is None or attempt in closed:
+            if attempt in counted or (manifest is None and tombstone is None):
                 results.append(result)
             else:
                 late = listing.names()
@@ -172,16 +187,16 @@ class _Verification:
         tracks = []
         for close in manifest.attempts:
             result = by_number[close.attempt]
-            record = result.key_record
+            facts = result.facts
             if not result.root:
                 return  # a leaf is bad or missing and has been named
             if result.root.hex() != close.root:
                 reason = f"its root of attempt {close.attempt} is not the root over the stored chunks"
                 self._blame(MANIFEST_NAME, FormatError(reason))
-            if record is not None and record.wall_start_us != close.wall_start_us:
+            if facts is not None and facts.wall_start_us != close.wall_start_us:
                 reason = f"its start of attempt {close.attempt} is not the key record's"
                 self._blame(MANIFEST_NAME, FormatError(reason))
-            if record is not None and record.tenant.hex() != manifest.tenant:
+            if facts is not None and facts.tenant.hex() != manifest.tenant:
                 reason = f"its tenant is not that of attempt {close.attempt}'s key record"
                 self._blame(MANIFEST_NAME, FormatError(reason))
             if close.closed == "own" and not all(track.has_last for track in result.tracks):
@@ -192,25 +207,40 @@ class _Verification:
         if len(tracks) != len(manifest.tracks) or not all(map(_is_as_stored, manifest.tracks, tracks)):
             self._blame(MANIFEST_NAME, FormatError("its coverage is not what the chunks hold"))
 
+    @property
+    def _tombstone(self) -> CustodyRecord | None:
+        return self.custody if self.custody is not None and self.custody.action == "shred" else None
+
+    def _status(self, manifest: Manifest | None) -> Status:
+        if self.problems:
+            return "bad"
+        if self._tombstone is not None:
+            return "shredding" if self.listing.key_files else "shredded"
+        return "incomplete" if manifest is None else "complete"
+
     def _report(self, manifest: Manifest | None, attempts: list[VerifiedAttempt]) -> VerificationReport:
         is_complete = manifest is not None and not self.problems
-        notes = self.listing.has_manifest + sum(
+        tombstone = self._tombstone
+        root = "" if self.problems or tombstone is None else tombstone.root
+        notes = self.listing.has_manifest + len(self.listing.custody)
+        notes += sum(
             len(attempt.revisions) + len(attempt.sizes) for attempt in self.listing.attempts.values()
         )
         if 0 < len(self.other_signer) == notes and not any(attempt.chunks for attempt in attempts):
             given = derive_key_id(self.public_key)
             reason = f"it is signed, as all of this recording, by another key than the one given ({given})"
             self.problems = [Problem(self.other_signer[0], reason)]
-        status: Status = "bad" if self.problems else "complete" if is_complete else "incomplete"
         return VerificationReport(
-            status=status,
+            status=self._status(manifest),
             recording_id=self.recording_id,
             attempts=tuple(_report_attempt(attempt, manifest) for attempt in attempts),
             tracks=tuple(_report_tracks(manifest, attempts)),
-            root=manifest.root if manifest is not None and is_complete else "",
+            root=manifest.root if manifest is not None and is_complete else root,
             problems=tuple(self.problems),
             ignored=tuple(self.ignored),
             capture=manifest.capture if manifest is not None and is_complete else "",
+            custody=self.custody,
+            keys_left=tuple(self.listing.key_files) if tombstone is not None else (),
         )
 
     def _blame(self, name: str, error: Exception) -> None:

@@ -7,14 +7,22 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Final, Literal
 
+from vault.core.custody_record import CustodyRecord
 from vault.core.ids import RecordingId
 from vault.core.manifest import CaptureMode
 
-Status = Literal["complete", "incomplete", "bad"]
+Status = Literal["complete", "incomplete", "bad", "shredded", "shredding"]
 
-_EXIT_CODES: Final[dict[Status, int]] = {"complete": 0, "bad": 1, "incomplete": 3}
+_EXIT_CODES: Final[dict[Status, int]] = {
+    "complete": 0,
+    "shredded": 0,
+    "bad": 1,
+    "incomplete": 3,
+    "shredding": 3,
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,10 +72,14 @@ class VerificationReport:
     """The result of a verification.
 
     Attributes:
-        root: hex, over all attempts; empty unless complete.
+        status: ``shredded``: good, and its keys are destroyed; ``shredding``: good and under a tombstone,
+            but files that may hold a wrapped key are left.
+        root: hex, over all attempts; empty unless complete or shredded.
         problems: the bad files, first bad one first; at most `MAX_PROBLEMS` are listed.
         ignored: files that are no part of the recording, and why.
         capture: how the media was taken, as the manifest says; empty unless complete.
+        custody: the decree in force: a hold, a release or the tombstone.
+        keys_left: of a shredded recording, the files that shredding has still to destroy.
     """
 
     status: Status
@@ -78,10 +90,12 @@ class VerificationReport:
     problems: tuple[Problem, ...]
     ignored: tuple[Problem, ...]
     capture: CaptureMode | Literal[""] = ""
+    custody: CustodyRecord | None = None
+    keys_left: tuple[str, ...] = ()
 
     @property
     def exit_code(self) -> int:
-        """0 complete and good, 3 good but incomplete, 1 bad."""
+        """0 complete and good, or shredded and good; 3 good but incomplete, or not yet shredded; 1 bad."""
         return _EXIT_CODES[self.status]
 
     @property
@@ -117,6 +131,18 @@ class VerificationReport:
                 )
             case "bad":
                 yield f"Recording {self.recording_id} is bad."
+            case "shredded":
+                yield (
+                    f"Recording {self.recording_id} is shredded and its proof is good: {leaves} chunks, "
+                    f"root {self.root}."
+                )
+            case "shredding":
+                yield (
+                    f"Recording {self.recording_id} is good, but its shredding is not finished: "
+                    f"{len(self.keys_left)} key files are left; shred it again."
+                )
+        if self.custody is not None and self.status != "bad":
+            yield _custody_sentence(self.custody)
         for problem in self.problems:
             yield f"{problem.file}: {problem.reason}."
         if self.status != "bad":
@@ -126,6 +152,13 @@ class VerificationReport:
                 yield _track_sentence(track)
         for ignored in self.ignored:
             yield f"Ignored {ignored.file}: {ignored.reason}."
+
+
+def _custody_sentence(custody: CustodyRecord) -> str:
+    seconds, micros = divmod(custody.at_us, 1_000_000)
+    at = datetime.fromtimestamp(seconds, UTC).replace(microsecond=micros).isoformat(timespec="seconds")
+    done = {"hold": "Under legal hold", "release": "Released from legal hold", "shred": "Shredded"}
+    return f"{done[custody.action]} since {at} by {custody.by!r}: {custody.reason!r}."
 
 
 def _attempt_sentence(attempt: AttemptReport) -> str:

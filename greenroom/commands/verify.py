@@ -31,9 +31,10 @@ def verify(
 ) -> None:
     """Check every file of a recording against the key that must have signed it.
 
-    Exit code 0: complete and good, or complete but empty when nobody published. 3: good but incomplete, as
-    a recorder that was killed leaves it. 1: bad, and the first bad file is named; all of it being signed by
-    another key is bad too. 2: nothing could be checked: no recording there, or no key.
+    Exit code 0: complete and good, or complete but empty when nobody published, or shredded and its proof
+    good. 3: good but incomplete, as a recorder that was killed leaves it, or a shredding that is not
+    finished. 1: bad, and the first bad file is named; all of it being signed by another key is bad too.
+    2: nothing could be checked: no recording there, or no key.
     """
     key_file = public_key or key_dir_of(data, key_dir) / "signing.pub"
     report = _verify(recording, key_file)

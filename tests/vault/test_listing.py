@@ -46,3 +46,14 @@ def test_files_that_say_nothing_are_no_recording() -> None:
     files = MemoryRecording({"manifest": b"hello", "1/chunk-0000000000": b"hello"})
     with pytest.raises(NotARecordingError, match="no file here says"):
         find_recording_id(files, read_listing(files))
+
+
+def test_custody_records_are_sorted_and_make_a_recording() -> None:
+    listing = read_listing(MemoryRecording({"custody-0000000002": b"", "custody-0000000001": b""}))
+    assert (listing.custody, listing.is_empty) == ([1, 2], False)
+    assert listing.names() == ["custody-0000000001", "custody-0000000002"]
+
+
+def test_files_that_may_hold_a_key_are_found_also_where_a_put_was_cut_short() -> None:
+    names = ["1/key-record-0000000001", "2/key-record-0000000001.00ff.tmp", "1/chunk-0000000000.ab.tmp"]
+    assert read_listing(MemoryRecording(dict.fromkeys(names, b""))).key_files == names[:2]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from tests.fakes.recordings import RECORDING
+from vault.core.custody_record import CustodyRecord, ShreddedAttempt
 from vault.verification_report import AttemptReport, Problem, TrackReport, VerificationReport
 
 GOOD = VerificationReport(
@@ -72,4 +73,23 @@ def test_a_recovered_attempt_is_said_so() -> None:
     assert (
         "Attempt 1: 8 chunks, root ab, closed by a successor."
         in replace(GOOD, attempts=(attempt,)).sentences()
+    )
+
+
+def test_a_shredded_recording_says_by_whom_and_is_good() -> None:
+    attempt = ShreddedAttempt(attempt=1, size=8, root="ab" * 32, tenant="00" * 16, wall_start_us=0)
+    tombstone = CustodyRecord(
+        recording=RECORDING, number=1, action="shred", at_us=0, by="ann", reason="asked", attempts=[attempt]
+    )
+    report = replace(GOOD, status="shredded", custody=tombstone)
+    assert report.exit_code == 0
+    assert report.sentences()[:2] == [
+        f"Recording {RECORDING} is shredded and its proof is good: 8 chunks, root cd.",
+        "Shredded since 1970-01-01T00:00:00+00:00 by 'ann': 'asked'.",
+    ]
+    left = replace(report, status="shredding", keys_left=("1/key-record-0000000001",))
+    assert left.exit_code == 3
+    assert left.sentences()[0] == (
+        f"Recording {RECORDING} is good, but its shredding is not finished: 1 key files are left; "
+        "shred it again."
     )

@@ -13,8 +13,9 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from vault.adapters.durable_files import create_durably, sync_directory, sync_file
+from vault.adapters.durable_files import create_durably, destroy_durably, sync_directory, sync_file
 from vault.core.ids import RecordingId, parse_recording_id
+from vault.core.layout import may_hold_key
 from vault.errors import ChunkExistsError, FileMissingError, FormatError, StoreError, StoreFullError
 from vault.ports import RecordingFiles, StoredFile
 
@@ -38,9 +39,12 @@ class DirChunkStore:
             raise _store_error(error, path) from error
 
     def delete(self, recording_id: RecordingId, name: str) -> None:
-        """Remove one file; see `ChunkStore.delete`."""
+        """Remove one file; see `ChunkStore.delete`. One that may hold a wrapped key is overwritten first."""
         path = self._place(recording_id, name)
         try:
+            if may_hold_key(name) and path.is_file() and not path.is_symlink():
+                destroy_durably(path)
+                return
             path.unlink(missing_ok=True)
             if path.parent.is_dir():
                 sync_directory(path.parent)

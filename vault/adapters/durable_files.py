@@ -33,6 +33,29 @@ def create_durably(path: Path, data: bytes) -> None:
     sync_directory(path.parent)
 
 
+def destroy_durably(path: Path) -> None:
+    """Remove a file after its bytes are overwritten; one that is not there is no error.
+
+    It first takes a temporary name, so that a file that was cut short never stands under its own. On a disk
+    or file system that writes elsewhere than it is told (SSD, copy on write, snapshots) old bytes may stay.
+
+    Raises:
+        OSError: the file system refused.
+    """
+    temporary = path
+    if not path.name.endswith(TEMPORARY_SUFFIX):
+        temporary = path.with_name(f"{path.name}.{secrets.token_hex(8)}{TEMPORARY_SUFFIX}")
+        try:
+            os.rename(path, temporary)
+        except FileNotFoundError:
+            return
+        sync_directory(path.parent)
+    with suppress(FileNotFoundError):
+        _overwrite(temporary)
+        os.unlink(temporary)
+    sync_directory(path.parent)
+
+
 def make_directories(path: Path) -> None:
     """Make ``path`` and the directories above it that are missing, each name made durable."""
     missing: list[Path] = []
@@ -59,6 +82,15 @@ def _write_new(path: Path, data: bytes) -> None:
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
     with open(descriptor, "wb", buffering=0) as file:
         view = memoryview(data)
+        while view:
+            view = view[file.write(view) :]
+        os.fsync(descriptor)
+
+
+def _overwrite(path: Path) -> None:
+    descriptor = os.open(path, os.O_WRONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
+    with open(descriptor, "wb", buffering=0) as file:
+        view = memoryview(bytes(os.fstat(descriptor).st_size))
         while view:
             view = view[file.write(view) :]
         os.fsync(descriptor)

@@ -15,12 +15,21 @@ MANIFEST_NAME: Final = "manifest"
 TEMPORARY_SUFFIX: Final = ".tmp"  # a put that did not finish; never part of a recording
 
 _NUMBER: Final = r"(0|[1-9][0-9]{0,9})"
+_KEY_FILE: Final = re.compile(rf"{_NUMBER}/key-record-[0-9]{{10}}(.*\.tmp)?\Z", re.DOTALL)
+_CUSTODY: Final = re.compile(r"custody-([0-9]{10})\Z")
 _IN_ATTEMPT: Final = re.compile(rf"{_NUMBER}/(chunk|checkpoint|key-record)-([0-9]{{10}})\Z")
 
 
 @dataclass(frozen=True, slots=True)
 class ManifestFile:
     """The manifest's place."""
+
+
+@dataclass(frozen=True, slots=True)
+class CustodyFile:
+    """The place of one custody record."""
+
+    number: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +66,12 @@ class UnknownFile:
     """A name that this format does not have."""
 
 
-Place = ManifestFile | ChunkFile | CheckpointFile | KeyRecordFile | TemporaryFile | UnknownFile
+Place = ManifestFile | CustodyFile | ChunkFile | CheckpointFile | KeyRecordFile | TemporaryFile | UnknownFile
+
+
+def custody_name(number: int) -> str:
+    """Name of a custody record below the recording's folder; numbers count from 1."""
+    return f"custody-{number:010}"
 
 
 def chunk_name(attempt: int, leaf: int) -> str:
@@ -76,11 +90,15 @@ def key_record_name(attempt: int, revision: int) -> str:
 
 
 def parse_name(name: str) -> Place:
-    """Say what a name below the recording's folder stands for; the inverse of the three above."""
+    """Say what a name below the recording's folder stands for; the inverse of those above."""
     if name == MANIFEST_NAME:
         return ManifestFile()
     if name.endswith(TEMPORARY_SUFFIX):
         return TemporaryFile()
+    custody = _CUSTODY.match(name)
+    if custody is not None:
+        number = int(custody[1])
+        return CustodyFile(number) if 1 <= number <= MAX_LEAF else UnknownFile()
     match = _IN_ATTEMPT.match(name)
     if match is None:
         return UnknownFile()
@@ -92,3 +110,8 @@ def parse_name(name: str) -> Place:
     if number == 0:
         return UnknownFile()
     return CheckpointFile(attempt, number) if match[2] == "checkpoint" else KeyRecordFile(attempt, number)
+
+
+def may_hold_key(name: str) -> bool:
+    """Whether a file may hold a wrapped key: a key record, or what a put or removal of one left behind."""
+    return _KEY_FILE.match(name) is not None

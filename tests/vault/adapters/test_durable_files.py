@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from vault.adapters import durable_files
-from vault.adapters.durable_files import create_durably, make_directories
+from vault.adapters.durable_files import create_durably, destroy_durably, make_directories
 
 
 def test_the_file_is_whole_and_private_and_nothing_else_is_left(tmp_path: Path) -> None:
@@ -56,3 +56,42 @@ def test_each_new_directory_is_made_durable_in_the_one_above(
     monkeypatch.setattr(durable_files, "sync_directory", synced.append)
     make_directories(tmp_path / "a" / "b")
     assert synced == [tmp_path, tmp_path / "a"]
+
+
+def test_a_destroyed_file_is_overwritten_under_a_temporary_name(tmp_path: Path) -> None:
+    path, other = tmp_path / "file", tmp_path / "other name"
+    path.write_bytes(b"secret")
+    other.hardlink_to(path)
+    destroy_durably(path)
+    assert other.read_bytes() == bytes(6)
+    assert os.listdir(tmp_path) == ["other name"]
+    destroy_durably(path)  # a repeat is no error
+
+
+def test_a_destruction_that_was_cut_short_leaves_the_name_free(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "file"
+    path.write_bytes(b"secret")
+
+    def die(path: Path) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(durable_files, "_overwrite", die)
+    with pytest.raises(KeyboardInterrupt):
+        destroy_durably(path)
+    monkeypatch.undo()
+    (left,) = os.listdir(tmp_path)
+    assert left.startswith("file.")
+    assert left.endswith(".tmp")
+    destroy_durably(tmp_path / left)
+    assert os.listdir(tmp_path) == []
+
+
+def test_what_a_link_leads_to_is_not_overwritten(tmp_path: Path) -> None:
+    target, link = tmp_path / "target", tmp_path / "link.tmp"
+    target.write_bytes(b"kept")
+    link.symlink_to(target)
+    with pytest.raises(OSError, match="symbolic links"):
+        destroy_durably(link)
+    assert target.read_bytes() == b"kept"
