@@ -5,6 +5,7 @@ The stored side (ChunkStore, KeyRing) is `vault.ports`.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, NewType, Protocol
 
@@ -115,6 +116,23 @@ class TrackSource(Protocol):
 
     def want_keyframes(self) -> None:
         """See that each video track soon gives something from which decoding can begin. Never waits."""
+
+
+class LeavingSource(TrackSource, Protocol):
+    """A source that leaves out tracks which it does not take. Adapter: passthrough; fake: tests/fakes."""
+
+    on_left: Callable[[Mapping[SourceTrackId, str]], None]
+    """Called with all tracks that are left out, and why, whenever there are others than before."""
+
+
+class ChoosingSource(TrackSource, Protocol):
+    """A source that can take some tracks only. Adapter: decoded_tracks; fake: tests/fakes."""
+
+    def choose(self, track_ids: frozenset[SourceTrackId] | None) -> None:
+        """Take these tracks only, beside another source, from now on; None: all, as at the beginning.
+
+        From all to some and back only while nothing is captured.
+        """
 
 
 class VideoEncoder(Protocol):

@@ -78,6 +78,11 @@ class FakeJobs:
         holding = self._held.get(held)
         return holding.job if holding is not None and holding.worker_id == worker_id else None
 
+    def is_recording(self, held: HeldJob) -> bool:
+        """Whether this attempt was assigned a recording."""
+        holding = self._held.get(held)
+        return holding is not None and holding.recording_id != ""
+
     def hear(self, worker_id: str, word: JobWord) -> FakeJob | None:
         """Take a worker's word about a job; None when it has none: it is stale."""
         held = HeldJob(job_id=word.job_id, attempt=word.attempt)

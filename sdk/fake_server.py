@@ -6,7 +6,7 @@ import asyncio
 import itertools
 import time
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final, Self, TypeVar
 
 import msgspec
@@ -250,13 +250,15 @@ class FakeServer:
         if isinstance(frame, RecordingReport) and self.script.acks:
             return [Ack(job_id=frame.job_id, attempt=frame.attempt, n=frame.n)]
         if isinstance(frame, TokenWanted) and self.script.renews_tokens:
-            token = self.mint(job, next(self._tokens))
+            number = next(self._tokens)
+            second = replace(job, identity=f"{job.identity}.second")
             return [
                 TokenRenewed(
                     job_id=job.job_id,
                     attempt=job.attempt,
-                    access_token=token,
+                    access_token=self.mint(job, number),
                     expires_at="2099-01-01T00:00:00Z",
+                    second_token=self.mint(second, number) if self.jobs.is_recording(job.held) else "",
                 )
             ]
         return []

@@ -15,11 +15,17 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Grant:
-    """What joins a room. ``expires_at`` is a Unix time in seconds, None when nobody said it."""
+    """What joins a room.
+
+    Attributes:
+        expires_at: Unix time in seconds, None when nobody said it.
+        second_token: of a recorder: joins as another participant beside the first; else empty.
+    """
 
     livekit_url: str
     access_token: str = field(repr=False)
     expires_at: float | None = None
+    second_token: str = field(default="", repr=False)
 
 
 class RoomLink(Protocol):

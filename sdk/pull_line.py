@@ -89,6 +89,7 @@ class PullLine:
             livekit_url=self.grant.livekit_url,
             access_token=frame.access_token,
             expires_at=unix_time(frame.expires_at),
+            second_token=frame.second_token,
         )
         self._renewal.set_result(self.grant)
         self._renewal = None

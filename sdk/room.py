@@ -67,8 +67,13 @@ class LiveKitRoom:
         token = getattr(self._room, "_token", None)
         return token if isinstance(token, str) else None
 
-    async def connect(self, grant: Grant, *, timeout_s: float) -> None:
+    async def connect(self, grant: Grant, *, timeout_s: float, auto_subscribe: bool = True) -> None:
         """Join the room, or join it again with the same room object.
+
+        Args:
+            grant: what to join with.
+            timeout_s: seconds for all of it.
+            auto_subscribe: receive all tracks; else those that are subscribed to one by one.
 
         Raises:
             RoomJoinError: no room within ``timeout_s`` or a refused token.
@@ -83,7 +88,7 @@ class LiveKitRoom:
         # The SDK keeps those of the last connection, and panics when one of them is there again.
         self._room._remote_participants.clear()
         # LiveKit tries the signal connection four times, each with its own timeout
-        options = rtc.RoomOptions(connect_timeout=timeout_s / 4)
+        options = rtc.RoomOptions(auto_subscribe=auto_subscribe, connect_timeout=timeout_s / 4)
         joining = asyncio.create_task(self._room.connect(grant.livekit_url, grant.access_token, options))
         try:
             left_s = until - asyncio.get_running_loop().time()

@@ -32,11 +32,10 @@ class _Shape(Struct, frozen=True, kw_only=True):
 
     def __rich_repr__(self) -> Any:
         for name in self.__struct_fields__:
-            yield name, "(secret)" if name == "access_token" else getattr(self, name)
+            yield name, "(secret)" if name.endswith("_token") else getattr(self, name)
 
     def __repr__(self) -> str:
-        inner = ", ".join(f"{name}={value!r}" for name, value in self.__rich_repr__())
-        return f"{type(self).__name__}({inner})"
+        return f"{type(self).__name__}({', '.join(f'{name}={v!r}' for name, v in self.__rich_repr__())})"
 
 
 class _Frame(_Shape, frozen=True, kw_only=True, tag_field="t"):
@@ -327,10 +326,11 @@ class Control(_JobFrame, frozen=True, kw_only=True, tag="control"):
 
 
 class TokenRenewed(_JobFrame, frozen=True, kw_only=True, tag="token"):
-    """Answer of `TokenWanted`."""
+    """Answer of `TokenWanted`. A recorder's ``second_token`` joins beside the first connection."""
 
     access_token: str
     expires_at: str
+    second_token: str = ""
 
 
 class Leave(_JobFrame, frozen=True, kw_only=True, tag="leave"):

@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final, Literal
 
-from orchestrator.core.ids import Identity, RoomName, ServiceId, SessionId, identity_of
+from orchestrator.core.ids import Identity, RoomName, ServiceId, SessionId, identity_of, second_identity_of
 from orchestrator.core.triggers import Role
 
 # Beside the attributes that workers read too (`sdk.wire`), these are signed into tokens: what an old token
@@ -115,12 +115,21 @@ def worker_grant(
 
 
 def recorder_grant(
-    room_name: RoomName, service_id: ServiceId, attempt: int, *, session_id: SessionId | None = None
+    room_name: RoomName,
+    service_id: ServiceId,
+    attempt: int,
+    *,
+    session_id: SessionId | None = None,
+    is_second: bool = False,
 ) -> Grant:
-    """Let an attempt of the recorder subscribe, hidden, as an agent; it lights the recording indicator."""
+    """Let an attempt of the recorder subscribe, hidden, as an agent; it lights the recording indicator.
+
+    ``is_second``: for a connection beside the first, because LiveKit lets an identity in only once.
+    """
+    named = second_identity_of if is_second else identity_of
     return Grant(
         room_name=room_name,
-        identity=identity_of(service_id, attempt),
+        identity=named(service_id, attempt),
         name=service_id,
         role="recorder",
         can_publish=False,

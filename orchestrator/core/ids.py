@@ -36,6 +36,11 @@ def identity_of(service_id: ServiceId, attempt: int) -> Identity:
     return Identity(service_id if attempt == 1 else f"{service_id}#{attempt}")
 
 
+def second_identity_of(service_id: ServiceId, attempt: int) -> Identity:
+    """Give the identity of an attempt's second connection; no client can have it, because of its ``#``."""
+    return Identity(f"{service_id}#{attempt}.second")
+
+
 def name_problem(value: str, *, what: str) -> str | None:
     """Say in one sentence why ``value`` cannot be a service id, identity or room name; None when it can.
 

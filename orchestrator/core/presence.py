@@ -139,12 +139,19 @@ def _left(draft: Draft, participant: Participant) -> None:
     job = session.job_of(participant.service_id)
     if job is None:
         return
+    is_recorder = participant.role == "recorder"
+    if is_recorder and any(_is_same_attempt(participant, other) for other in participants.values()):
+        return  # its other connection is still there
     ending.say_gone(draft, participant)  # an older attempt is struck off when a newer joins: it was the last
     if job.attempt == participant.attempt and job.state is JobState.JOINED:
         job = draft.move_job(job, JobCause.ABSENT, said="absent")
         if needs_room(session, job):
             # Its worker may be on its way back; the deadline offers the job to somebody else.
             draft.arm(armed_for("joining", job), session.limits.rejoin_s)
+
+
+def _is_same_attempt(one: Participant, other: Participant) -> bool:
+    return (one.service_id, one.attempt) == (other.service_id, other.attempt)
 
 
 def _forget_identity(draft: Draft, participant: Participant) -> bool:

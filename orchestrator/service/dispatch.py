@@ -253,6 +253,15 @@ class Dispatch:
         make = recorder_grant if job.service_id == RECORDER else worker_grant
         return self._tokens.mint(make(session.room_name, job.service_id, job.attempt, session_id=session.id))
 
+    def second_token_for(self, session: Session, job: Job) -> str:
+        """Mint the token of a recorder's second connection; none for other services."""
+        if job.service_id != RECORDER:
+            return ""
+        grant = recorder_grant(
+            session.room_name, job.service_id, job.attempt, session_id=session.id, is_second=True
+        )
+        return self._tokens.mint(grant).jwt
+
     async def leave(self, command: LeaveJob, session: Session) -> bool:
         """Tell a worker to leave; True when it answered that it has left."""
         worker = self._registry.find(WorkerId(command.worker_id))

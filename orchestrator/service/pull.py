@@ -256,6 +256,7 @@ class PullWorkers:
                         attempt=job.attempt,
                         access_token=token.jwt,
                         expires_at=token.expires_at.isoformat().replace("+00:00", "Z"),
+                        second_token=self._dispatch.second_token_for(session, job),
                     )
                 )
             case _:

@@ -11,12 +11,13 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from typing import Any, Final
 
 from livekit import rtc
 
 from recorder.core.chunking import TrackKind
-from recorder.core.errors import RemovedFromRoomError
+from recorder.core.errors import PassthroughUnfitError, RemovedFromRoomError
 from recorder.core.timeline import AUDIO_RATE_HZ
 from recorder.ports import Clock, FrameSink, Picture, Sound, SourceTrack, SourceTrackId
 from sdk.errors import JobEndedError, RoomJoinError, UnavailableError
@@ -47,6 +48,14 @@ class DecodedRoom:
     def __init__(self, grant: Callable[[], Awaitable[Grant]], clock: Clock) -> None:
         self._grant = grant
         self._clock = clock
+        self._chosen: frozenset[SourceTrackId] | None = None
+        self._tracks: DecodedTracks | None = None
+
+    def choose(self, track_ids: frozenset[SourceTrackId] | None) -> None:
+        """Take these tracks only, as a second participant; None: all."""
+        self._chosen = track_ids
+        if self._tracks is not None and track_ids is not None:
+            self._tracks.choose(track_ids)
 
     @property
     def mode(self) -> CaptureMode:
@@ -61,11 +70,17 @@ class DecodedRoom:
 
         Raises:
             RemovedFromRoomError: the media server put us out.
+            PassthroughUnfitError: some tracks are chosen, and there is no token for a second participant.
         """
         while True:
             link = LiveKitRoom()
             try:
-                await link.connect(await self._grant(), timeout_s=_CONNECT_S)
+                grant = await self._grant()
+                if self._chosen is not None:
+                    if not grant.second_token:
+                        raise PassthroughUnfitError("there is no token for a second connection")
+                    grant = replace(grant, access_token=grant.second_token)
+                await link.connect(grant, timeout_s=_CONNECT_S, auto_subscribe=self._chosen is None)
             except (RoomJoinError, UnavailableError) as error:
                 _log.warning("recording connection: %s", error)
             except JobEndedError:
@@ -85,7 +100,8 @@ class DecodedRoom:
         link.on_left = lambda _because: left.set()
         if not link.is_connected:
             return link.left_because
-        capturing = asyncio.create_task(DecodedTracks(link.room, self._clock).capture(sink))
+        self._tracks = DecodedTracks(link.room, self._clock, chosen=self._chosen)
+        capturing = asyncio.create_task(self._tracks.capture(sink))
         leaving = asyncio.create_task(left.wait())
         try:
             await asyncio.wait({capturing, leaving}, return_when=asyncio.FIRST_COMPLETED)
@@ -93,6 +109,7 @@ class DecodedRoom:
             for task in (capturing, leaving):
                 task.cancel()
             await asyncio.wait({capturing, leaving})
+            self._tracks = None
             await link.disconnect(timeout_s=_CLOSE_S)
         if not capturing.cancelled() and (error := capturing.exception()) is not None:
             raise error
@@ -100,15 +117,38 @@ class DecodedRoom:
 
 
 class DecodedTracks:
-    """The tracks of a room that is joined and subscribes to everything by itself."""
+    """The tracks of a room that is joined.
 
-    def __init__(self, room: rtc.Room, clock: Clock) -> None:
+    Args:
+        room: subscribes to everything by itself if ``chosen`` is None.
+        clock: for arrival times.
+        chosen: the tracks to subscribe to; see `choose`.
+    """
+
+    def __init__(
+        self, room: rtc.Room, clock: Clock, *, chosen: frozenset[SourceTrackId] | None = None
+    ) -> None:
         self._room = room
         self._clock = clock
+        self._chosen = chosen
         self._tasks: dict[SourceTrackId, asyncio.Task[None]] = {}
+
+    def choose(self, track_ids: frozenset[SourceTrackId]) -> None:
+        """Subscribe to these tracks, as soon as they are there, and to no others."""
+        self._chosen = track_ids
+        for who in self._room.remote_participants.values():
+            for publication in who.track_publications.values():
+                self._subscribe(publication)
+
+    def _subscribe(self, publication: rtc.RemoteTrackPublication) -> None:
+        if self._chosen is not None and (publication.sid in self._chosen) != publication.subscribed:
+            publication.set_subscribed(publication.sid in self._chosen)
 
     async def capture(self, sink: FrameSink) -> None:
         """Hand over all tracks that there are and that come, until cancelled."""
+
+        def published(publication: rtc.RemoteTrackPublication, _who: rtc.RemoteParticipant) -> None:
+            self._subscribe(publication)
 
         def subscribed(
             track: rtc.Track, publication: rtc.RemoteTrackPublication, who: rtc.RemoteParticipant
@@ -123,16 +163,19 @@ class DecodedTracks:
         def disconnected(_reason: object) -> None:
             self._end_all(sink)
 
+        self._room.on("track_published", published)
         self._room.on("track_subscribed", subscribed)
         self._room.on("track_unsubscribed", unsubscribed)
         self._room.on("disconnected", disconnected)
         try:
             for who in list(self._room.remote_participants.values()):
                 for publication in list(who.track_publications.values()):
+                    self._subscribe(publication)
                     if publication.track is not None:
                         self._begin(sink, publication.track, publication, who)
             await asyncio.Event().wait()
         finally:
+            self._room.off("track_published", published)
             self._room.off("track_subscribed", subscribed)
             self._room.off("track_unsubscribed", unsubscribed)
             self._room.off("disconnected", disconnected)

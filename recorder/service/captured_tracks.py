@@ -29,6 +29,7 @@ class _StoredTrack:
     track: SourceTrack | None = None  # as it is published now
     clock: RtpClock | None = None  # of units
     live_as: SourceTrackId | None = None
+    was_decoded: bool = False  # in one of its publications
     not_before_us: int | None = None  # after a pause, until something that was sent after it has come
 
 
@@ -53,6 +54,7 @@ class CapturedTracks:
         stored = self._place_for(track)
         stored.track, stored.live_as = track, track.track_id
         stored.clock = self._clock_of(track)
+        stored.was_decoded = stored.was_decoded or not track.is_encoded
         self._live[track.track_id] = stored
         if not self._is_paused:
             self._begin(stored, track)
@@ -149,6 +151,7 @@ class CapturedTracks:
         every = video + audio
         return {
             "tracks": float(len(every)),
+            "tracks_decoded": float(sum(stored.was_decoded for stored in self._stored.values())),
             "tracks_failed": float(sum(counts.failed for counts in every)),
             "video_frames": float(sum(counts.frames for counts in video)),
             "video_dropped": float(sum(counts.dropped for counts in video)),

@@ -244,6 +244,7 @@ async def test_a_token_is_renewed_for_who_holds_the_job(stand: Stand) -> None:
         renewed = await worker.hear(TokenRenewed)
         assert (renewed.job_id, renewed.attempt) == (offer.job_id, offer.attempt)
         assert renewed.access_token
+        assert not renewed.second_token  # a recorder's only
         assert datetime.fromisoformat(renewed.expires_at) >= datetime.fromisoformat(assign.expires_at)
 
 

@@ -15,6 +15,7 @@ from sdk.wire import (
     RecordingReport,
     RecordingTask,
     Stale,
+    TokenRenewed,
     TokenWanted,
     Welcome,
     WorkerFrame,
@@ -46,7 +47,11 @@ async def test_welcome_pong_and_ack() -> None:
             report = RecordingReport(job_id=job.job_id, attempt=1, n=4, recording_id="r", state="paused")
             await say(socket, report)
             assert getattr(await hear(socket), "n", None) == 4
-        assert [type(frame) for frame in fake.frames] == [Hello, Ping, RecordingReport]
+            await say(socket, TokenWanted(job_id=job.job_id, attempt=1))
+            renewed = await hear(socket)
+            assert isinstance(renewed, TokenRenewed)
+            assert renewed.second_token.split("\n")[2] == f"{job.identity}.second"
+        assert [type(frame) for frame in fake.frames] == [Hello, Ping, RecordingReport, TokenWanted]
 
 
 async def test_by_script_it_is_silent_and_keeps_no_jobs() -> None:

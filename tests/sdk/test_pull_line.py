@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 
 import pytest
+from msgspec.structs import replace
 
 from sdk.connection import Connection
 from sdk.errors import JobEndedError, JobStaleError, UnavailableError
@@ -41,6 +42,17 @@ async def test_several_wishes_get_one_answer() -> None:
     assert all(isinstance(frame, TokenWanted) for frame in sent)
     line.renewed(renewed("unasked"))
     assert line.grant is first
+
+
+async def test_the_token_of_a_second_connection_comes_along_and_shows_nowhere() -> None:
+    line, _ = a_line()
+    wish = asyncio.create_task(line.fresh_grant())
+    await asyncio.sleep(0)
+    frame = replace(renewed("new"), second_token="other")
+    line.renewed(frame)
+    grant = await wish
+    assert grant.second_token == "other"
+    assert "other" not in repr(grant) + repr(frame)
 
 
 async def test_a_new_connection_is_asked_again() -> None:

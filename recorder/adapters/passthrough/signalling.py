@@ -71,6 +71,11 @@ class Signalling:
         settings = rtc.UpdateTrackSettings(track_sids=sids, quality=models.VideoQuality.HIGH)
         await self._send(rtc.SignalRequest(track_setting=settings))
 
+    async def decline(self, sids: list[str]) -> None:
+        """Have tracks not sent to us."""
+        subscription = rtc.UpdateSubscription(track_sids=sids, subscribe=False)
+        await self._send(rtc.SignalRequest(subscription=subscription))
+
     async def ping_for_ever(self) -> None:
         """Ping as often as the server wants it."""
         every_s = self.join.ping_interval or 5

@@ -9,7 +9,7 @@ import asyncio
 import json
 import logging
 import random
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Final
 from urllib.parse import urlsplit
 
@@ -63,6 +63,8 @@ class PassthroughTracks:
         self._clock = clock
         self._keyframe_us = int(keyframe_interval_s * 1_000_000)
         self._visit: _Visit | None = None
+        self._left: Mapping[SourceTrackId, str] = {}
+        self.on_left: Callable[[Mapping[SourceTrackId, str]], None] = lambda _: None
 
     @property
     def mode(self) -> CaptureMode:
@@ -78,12 +80,12 @@ class PassthroughTracks:
         """Hand over all tracks until cancelled, or until the room is closed.
 
         Raises:
-            PassthroughUnfitError: the room or the network needs the decoded way.
+            PassthroughUnfitError: the network needs the decoded way.
             RemovedFromRoomError: the media server put us out.
         """
         pause_s = _FIRST_BACKOFF_S
         while True:
-            visit = self._visit = _Visit(sink, self._clock, self._keyframe_us)
+            visit = self._visit = _Visit(sink, self._clock, self._keyframe_us, self._leave)
             try:
                 grant = await self._grant()
                 async with joined(grant.livekit_url, grant.access_token) as signalling:
@@ -103,12 +105,24 @@ class PassthroughTracks:
             await asyncio.sleep(pause_s * random.uniform(0.8, 1.2))  # noqa: S311 - jitter
             pause_s = min(pause_s * 2, _LAST_BACKOFF_S)
 
+    def _leave(self, left: Mapping[SourceTrackId, str]) -> None:
+        if left != self._left:
+            self._left = dict(left)
+            self.on_left(self._left)
+
 
 class _Visit:
     """One stay in the room: from a join to the loss of its connection."""
 
-    def __init__(self, sink: FrameSink, clock: Clock, keyframe_us: int) -> None:
+    def __init__(
+        self,
+        sink: FrameSink,
+        clock: Clock,
+        keyframe_us: int,
+        on_left: Callable[[Mapping[SourceTrackId, str]], None],
+    ) -> None:
         self._sink = sink
+        self._on_left = on_left
         self._clock = clock
         self._keyframe_us = keyframe_us
         self._own_ssrc = random.getrandbits(32)
@@ -125,6 +139,7 @@ class _Visit:
         self._live: set[SourceTrackId] = set()
         self._streams: dict[bytes, StreamReceiver] = {}
         self._offers: asyncio.Queue[tuple[Offer, int]] = asyncio.Queue(64)
+        self._left: dict[SourceTrackId, str] = {}  # tracks that are not taken, and why
         self._unfit = ""
         self._report_at_us = 0
         self.had_media = False
@@ -179,8 +194,6 @@ class _Visit:
                     return message.leave.reason in _CLOSED
                 case _:
                     pass
-            if self._unfit:
-                raise PassthroughUnfitError(self._unfit)
         return False
 
     async def _negotiate(self, signalling: Signalling) -> None:
@@ -194,6 +207,8 @@ class _Visit:
                 if connecting is None:
                     connecting = asyncio.create_task(self._connect(offer))
                 self._codecs.update(offer.codecs())
+                if unwanted := [one.sid for one in offer.tracks() if SourceTrackId(one.sid) in self._left]:
+                    await signalling.decline(unwanted)
                 fresh = self._compare(offer)
                 if fresh:
                     await signalling.want_best(fresh)
@@ -223,21 +238,22 @@ class _Visit:
             for sid, (owner, _) in list(self._published.items()):
                 if owner.sid == who.sid and (is_gone or sid not in sids):
                     del self._published[sid]
+                    self._left.pop(SourceTrackId(sid), None)
                     self._end(SourceTrackId(sid))
             if is_gone or is_recorder:
                 continue
             for info in who.tracks:
                 self._published[info.sid] = (who, info)
-                if info.encryption != models.Encryption.NONE:
-                    self._unfit = f"track {info.sid} is end-to-end encrypted"
-                elif info.mime_type.lower() not in _TAKEN:
-                    self._unfit = f"track {info.sid} comes as {info.mime_type}, which is not taken as it is"
+                if why := _why_not(info):
+                    self._left[SourceTrackId(info.sid)] = why
+                    self._end(SourceTrackId(info.sid))
+        self._on_left(self._left)
 
     def _compare(self, offer: Offer) -> list[str]:
         """Begin and end tracks as an offer says; give the video tracks that are new."""
         offered = {}
         for one in offer.tracks():
-            if one.sid in self._published:
+            if one.sid in self._published and SourceTrackId(one.sid) not in self._left:
                 offered[SourceTrackId(one.sid)] = one
         for track_id in self._live - offered.keys():
             self._end(track_id)
@@ -339,6 +355,15 @@ class _Visit:
     def _hand_over(self, track_id: SourceTrackId, units: tuple[AccessUnit, ...]) -> None:
         for unit in units:
             self._sink.unit(track_id, unit)
+
+
+def _why_not(info: Any) -> str:
+    """Say why a track is not taken as it is; nothing when it is."""
+    if info.encryption != models.Encryption.NONE:
+        return "is end-to-end encrypted"
+    if info.mime_type.lower() not in _TAKEN:
+        return f"comes as {info.mime_type}"
+    return ""
 
 
 def _is_loopback(url: str) -> bool:

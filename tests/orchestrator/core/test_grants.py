@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from orchestrator.core.grants import client_grant, operator_grant, recorder_grant, worker_grant
-from orchestrator.core.ids import Identity, RoomName, ServiceId
+from orchestrator.core.ids import Identity, RoomName, ServiceId, name_problem
 
 ROOM = RoomName("room-1")
 
@@ -35,6 +37,13 @@ def test_a_worker_joins_as_its_attempt_and_is_named_by_its_service() -> None:
     assert (third.role, third.service_id, third.attempt) == ("worker", "asr", 3)
     assert third.can_publish
     assert not third.hidden
+
+
+def test_the_recorders_second_connection_is_the_same_attempt_under_a_name_that_no_client_can_have() -> None:
+    first, second = (recorder_grant(ROOM, ServiceId("recorder"), 2, is_second=flag) for flag in (False, True))
+    assert second.identity == "recorder#2.second"
+    assert replace(second, identity=first.identity) == first
+    assert name_problem(second.identity, what="user_identity") is not None
 
 
 def test_the_recorder_is_hidden_an_agent_and_only_subscribes() -> None:

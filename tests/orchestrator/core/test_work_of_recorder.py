@@ -7,8 +7,9 @@ from typing import Any
 
 import pytest
 
+from orchestrator.core.commands import RemoveParticipant
 from orchestrator.core.errors import IllegalTransitionError, StaleAttemptError
-from orchestrator.core.ids import JobId
+from orchestrator.core.ids import Identity, JobId
 from orchestrator.core.jobs import JobState
 from orchestrator.core.recording import Checkpoint, RecordingStatus
 from orchestrator.core.states import RoomStatus
@@ -33,6 +34,7 @@ from tests.orchestrator.core.playing import (
     opened,
     play,
     report,
+    seen,
     serve,
     worker,
 )
@@ -101,6 +103,23 @@ def test_no_recorder_in_time_fails_the_recording_and_not_the_session() -> None:
         assert not played.session.degraded
         assert played.job("recorder").state is JobState.FAILED
         assert bool(played.commands) is bool(before)
+
+
+def test_a_recorder_is_there_as_long_as_one_of_its_connections_is() -> None:
+    second = replace(worker("recorder", sid="PA_second"), identity=Identity("recorder#1.second"))
+    for first_gone, last_gone in ((second, worker("recorder")), (worker("recorder"), second)):
+        played = play(CAPTURING, seen(second), gone(first_gone))
+        assert played.job("recorder").state is JobState.JOINED
+        assert not played.commands
+        played = play(played, gone(last_gone))
+        assert played.job("recorder").state is JobState.ACCEPTED
+
+
+def test_a_newer_attempt_puts_both_connections_of_the_older_out() -> None:
+    second = replace(worker("recorder", sid="PA_second"), identity=Identity("recorder#1.second"))
+    played = play(CAPTURING, seen(second), lost(), *serve("recorder", 1, 2, "w2"))
+    removed = {command.identity for command in played.commands if isinstance(command, RemoveParticipant)}
+    assert removed == {"recorder", "recorder#1.second"}
 
 
 def test_a_recorder_that_is_lost_while_capturing_is_replaced() -> None:

@@ -11,7 +11,7 @@ from orchestrator.core.recording import RecordingStatus
 from orchestrator.core.session import Session
 from orchestrator.core.states import RoomStatus
 from orchestrator.service.new_session import NewSession
-from sdk.wire import Accept, Ack, Control, HeldJob, RecordingReport, Report, Stale
+from sdk.wire import Accept, Ack, Control, HeldJob, RecordingReport, Report, Stale, TokenRenewed, TokenWanted
 from tests.fakes.assembly import Assembly, assembly
 from tests.fakes.pull_worker import Pulled, hello
 
@@ -58,6 +58,15 @@ async def test_a_report_is_acknowledged_once_it_is_committed() -> None:
         assert after is not None
         assert [(c.size, c.root) for c in after.checkpoints] == [(5, "ab")]
         assert pulled.line.last(Ack).n == 2
+
+
+async def test_a_recorder_gets_a_token_for_a_second_connection() -> None:
+    async with assembly() as running:
+        pulled, _, held = await recording(running)
+        await pulled.say(TokenWanted(job_id=held.job_id, attempt=1))
+        renewed = pulled.line.last(TokenRenewed)
+        assert renewed.second_token
+        assert renewed.second_token != renewed.access_token
 
 
 async def test_a_repeated_report_is_acknowledged_and_changes_nothing() -> None:

@@ -9,10 +9,12 @@ from contextlib import asynccontextmanager
 import pytest
 from livekit import rtc
 
-from recorder.adapters.decoded_tracks import DecodedTracks
+from recorder.adapters.decoded_tracks import DecodedRoom, DecodedTracks
 from recorder.adapters.system_clock import SystemClock
+from recorder.core.errors import PassthroughUnfitError
 from recorder.core.units import AccessUnit
 from recorder.ports import Picture, Sound, SourceTrack, SourceTrackId
+from sdk.ports import Grant
 from tests.integration.servers import SharedLiveKit
 from tests.recorder.publishers import Room, make_room, until
 
@@ -124,6 +126,34 @@ async def test_another_recorder_is_not_captured(room: Room) -> None:
         await alice.publish_microphone()
         await until(lambda: len(sink.sounds) >= 5)
         assert {track.identity for track in sink.tracks.values()} == {"alice"}
+
+
+async def test_chosen_tracks_alone_are_received(room: Room) -> None:
+    async with room.publisher("alice") as alice:
+        first = await alice.publish_microphone()
+        recorder, sink = rtc.Room(), Sink()
+        await recorder.connect(
+            room.server.url, room.token("recorder", {}), rtc.RoomOptions(auto_subscribe=False)
+        )
+        source = DecodedTracks(recorder, SystemClock(), chosen=frozenset({SourceTrackId(first)}))
+        task = asyncio.create_task(source.capture(sink))
+        await until(lambda: len(sink.sounds) >= 5)
+        second = await alice.publish_camera()
+        source.choose(frozenset({SourceTrackId(second)}))
+        await until(lambda: len(sink.pictures) >= 5 and sink.live == {second})
+        task.cancel()
+        await asyncio.wait({task})
+        await recorder.disconnect()
+
+
+async def test_who_has_no_token_for_a_second_connection_cannot_take_chosen_tracks() -> None:
+    async def grant() -> Grant:
+        return Grant(livekit_url="ws://127.0.0.1:1", access_token="one")
+
+    source = DecodedRoom(grant, SystemClock())
+    source.choose(frozenset({SourceTrackId("TR_1")}))
+    with pytest.raises(PassthroughUnfitError, match="second connection"):
+        await source.capture(Sink())
 
 
 async def test_a_lost_room_ends_its_tracks_and_they_begin_again_when_it_is_joined_again(room: Room) -> None:

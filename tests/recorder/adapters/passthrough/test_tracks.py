@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 from collections import Counter
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -64,7 +64,9 @@ class Sink:
 
 
 @asynccontextmanager
-async def captured(room: Room) -> AsyncIterator[tuple[Sink, asyncio.Task[None]]]:
+async def captured(
+    room: Room, on_left: Callable[[Mapping[SourceTrackId, str]], None] = lambda _: None
+) -> AsyncIterator[tuple[Sink, asyncio.Task[None]]]:
     sink = Sink()
 
     async def grant() -> Grant:
@@ -72,6 +74,7 @@ async def captured(room: Room) -> AsyncIterator[tuple[Sink, asyncio.Task[None]]]
         return Grant(livekit_url=room.server.url, access_token=token)
 
     source = PassthroughTracks(grant, SystemClock(), keyframe_interval_s=1.0)
+    source.on_left = on_left
     task = asyncio.create_task(source.capture(sink))
     try:
         yield sink, task
@@ -210,13 +213,16 @@ async def test_another_recorder_is_not_captured(room: Room) -> None:
         assert {track.identity for track in sink.tracks.values()} == {"alice"}
 
 
-async def test_a_codec_that_is_not_taken_is_said(room: Room) -> None:
-    async with room.publisher("alice") as alice, captured(room) as (_, capturing):
-        await alice.publish_camera(rtc.VideoCodec.VP9)
-        await until(capturing.done)
-        error = capturing.exception()
-        assert isinstance(error, PassthroughUnfitError)
-        assert "video/VP9" in str(error)
+async def test_a_codec_that_is_not_taken_is_left_out_and_said(room: Room) -> None:
+    left: list[Mapping[SourceTrackId, str]] = []
+    async with room.publisher("alice") as alice, captured(room, left.append) as (sink, _):
+        camera = await alice.publish_camera(rtc.VideoCodec.VP9)
+        microphone = await alice.publish_microphone()
+        await until(lambda: len(sink.of(microphone)) >= 20)
+        assert left == [{camera: "comes as video/VP9"}]
+        assert set(sink.tracks) == {microphone}
+        await alice.room.local_participant.unpublish_track(camera)
+        await until(lambda: left[-1] == {})
 
 
 async def test_no_udp_is_said(room: Room, monkeypatch: pytest.MonkeyPatch) -> None:
