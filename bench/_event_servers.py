@@ -98,6 +98,7 @@ async def serve(way: str, folder: Path) -> None:
     # Its sessions are never joined: LiveKit and workers are those of the tests.
     parts = Parts(
         store=store,
+        catalog=store.catalog,
         rooms=FakeRooms(deployment_id=await store.deployment_id()),
         tokens=LivekitTokens(api_key=KEY, api_secret=SECRET, ttl_s=300),
         caller=FakeCaller(),

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal, Protocol
 
+from orchestrator.core.catalog import CatalogRecord
 from orchestrator.core.commands import Command
 from orchestrator.core.events import FeedEvent, Position, RegistryEvent, SessionEvent
 from orchestrator.core.grants import Grant
@@ -66,6 +67,7 @@ class Change:
         finished: rows that this change is the result of, removed with it (id and fence must match).
         key: bound to this session by it.
         freed_key: bound to this session until now, free after it.
+        recording: what the catalog keeps of its recording, when that is another than before.
     """
 
     session: Session
@@ -74,6 +76,7 @@ class Change:
     finished: tuple[CommandRow, ...] = ()
     key: RequestKey | None = None
     freed_key: KeyScope | None = None
+    recording: CatalogRecord | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

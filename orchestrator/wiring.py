@@ -24,6 +24,7 @@ from orchestrator.adapters.sqlite_store import SqliteSessionStore
 from orchestrator.adapters.system import SystemClock
 from orchestrator.adapters.webhook_sender import HttpWebhookSender
 from orchestrator.adapters.worker_callbacks import WorkerCallbacks
+from orchestrator.catalog_ports import CatalogStore
 from orchestrator.core.errors import RoomServerError
 from orchestrator.core.ids import InstanceId, RoomName
 from orchestrator.core.session import Limits
@@ -63,6 +64,7 @@ class Parts:
     """What lies outside: one adapter or fake per port. ``connect_url`` is what clients are told."""
 
     store: SessionStore
+    catalog: CatalogStore
     rooms: RoomServer
     tokens: TokenMint
     caller: WorkerCaller
@@ -218,6 +220,7 @@ class Orchestrator:
         return Services(
             settings=self.settings,
             store=self.parts.store,
+            catalog=self.parts.catalog,
             rooms=self.rooms,
             sessions=self.sessions,
             registry=self.registry,
@@ -271,17 +274,18 @@ async def real_parts(settings: Settings, on_commit: Callable[[int], None]) -> As
     async with AsyncExitStack() as stack:
         path = settings.store.path
         store: SessionStore
+        catalog: CatalogStore
         webhooks: WebhookStore
         if path is None:
             store = MemorySessionStore(
                 clock=clock, instance_id=instance, lease_s=settings.events.lease, on_commit=on_commit
             )
-            webhooks = MemoryWebhooks()
+            catalog, webhooks = store.catalog, MemoryWebhooks()
         else:
             store = SqliteSessionStore(
                 path, clock=clock, instance_id=instance, lease_s=settings.events.lease, on_commit=on_commit
             )
-            webhooks = store.webhooks
+            catalog, webhooks = store.catalog, store.webhooks
         await store.open()
         stack.push_async_callback(store.close)
         # LiveKit's own timeouts lie above ours, so that rooms are ended by us.
@@ -313,6 +317,7 @@ async def real_parts(settings: Settings, on_commit: Callable[[int], None]) -> As
         stack.push_async_callback(sender.close)
         yield Parts(
             store=store,
+            catalog=catalog,
             rooms=rooms,
             tokens=LivekitTokens(api_key=media.api_key, api_secret=media.api_secret, ttl_s=media.token_ttl_s),
             caller=caller,

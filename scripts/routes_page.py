@@ -58,7 +58,7 @@ One body for every error, those of the framework included:
 | 400 | InvalidRequest | the body is no JSON, or the bytes are no HTTP |
 | 401 | Unauthorized | a webhook that our LiveKit did not sign |
 | 403 | Forbidden | a foreign page would change something or opens a socket; a token for one who was removed |
-| 404 | SessionNotFound, MicroserviceNotFound, WebhookNotFound, NotFound | there is no such thing, or path |
+| 404 | SessionNotFound, RecordingNotFound, MicroserviceNotFound, WebhookNotFound, NotFound | not there |
 | 405 | MethodNotAllowed | the `Allow` header lists the methods |
 | 406 | NotAcceptable | the streaming create without `Accept: text/event-stream` |
 | 408 | Timeout | `strict` ended the session (`details.session_id`) while the caller waited; a slow body |

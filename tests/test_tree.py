@@ -28,6 +28,7 @@ NO_MIRROR = {
     "*/wiring.py": "chooses adapters; the acceptance tests run what it makes",
     "*/ports.py": "protocols; their suites are in tests/contracts",
     "*/webhook_ports.py": "protocols likewise",
+    "*/catalog_ports.py": "protocols likewise",
     "*/errors.py": "classes without behaviour",
     "orchestrator/core/ids.py": "names for strings",
 }

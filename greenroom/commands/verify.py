@@ -25,6 +25,14 @@ def verify(
             help="Key that must have signed it. Unset: signing.pub of the keys.",
         ),
     ] = None,
+    against: Annotated[
+        str | None,
+        typer.Option(
+            "--against",
+            metavar="URL",
+            help="Orchestrator that knows it, http://HOST:PORT: a folder that was rolled back is seen.",
+        ),
+    ] = None,
     data: DataOption = Path("data"),
     key_dir: KeyDirOption = None,
     as_json: JsonOption = False,
@@ -34,10 +42,10 @@ def verify(
     Exit code 0: complete and good, or complete but empty when nobody published, or shredded and its proof
     good. 3: good but incomplete, as a recorder that was killed leaves it, or a shredding that is not
     finished. 1: bad, and the first bad file is named; all of it being signed by another key is bad too.
-    2: nothing could be checked: no recording there, or no key.
+    2: nothing could be checked: no recording there, no key, or --against does not know it.
     """
     key_file = public_key or key_dir_of(data, key_dir) / "signing.pub"
-    report = _verify(recording, key_file)
+    report = _verify(recording, key_file, against)
     if as_json:
         typer.echo(report_as_json(report))
     else:
@@ -54,15 +62,17 @@ def report_as_json(report: VerificationReport) -> str:
     return msgspec.json.encode(fields).decode()
 
 
-def _verify(recording: Path, key_file: Path) -> VerificationReport:
+def _verify(recording: Path, key_file: Path, url: str | None) -> VerificationReport:
+    from greenroom.known_heads import known_heads
     from vault.adapters.key_files import read_public_key
     from vault.errors import KeyFileError, VaultError
     from vault.verification import verify_recording
 
     try:
         key = read_public_key(key_file)
+        heads = () if url is None else known_heads(url, recording)
         with shown_progress("verifying") as on_progress:
-            return verify_recording(recording, key, on_progress=on_progress)
+            return verify_recording(recording, key, against=heads, on_progress=on_progress)
     except KeyFileError as error:
         raise CommandError(f"{error}; name the key that must have signed it: --public-key FILE") from error
     except VaultError as error:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from itertools import islice
 
+from orchestrator.adapters.memory_catalog import MemoryCatalog
 from orchestrator.adapters.session_json import decode_session, encode_session
 from orchestrator.core.errors import (
     FencedError,
@@ -63,6 +64,7 @@ class MemorySessionStore:
         self._head = 0
         self._last_command = 0
         self._deployment_id = clock.new_id()
+        self.catalog = MemoryCatalog(now=self.now, append=self._append_registry)
         # Another one for every store that is made: positions of the last one do not fit this one.
         self._generation = int(clock.now().timestamp())
 
@@ -106,6 +108,8 @@ class MemorySessionStore:
         self._bind(change.key, session.id)
         if change.freed_key is not None:
             self._free(change.freed_key, session.id)
+        if change.recording is not None:
+            self.catalog.write(change.recording)
         lease_end = self.now() + timedelta(seconds=self._lease_s)
         rows = []
         for command in change.commands:

@@ -12,7 +12,9 @@ from typing import Any, Final, NamedTuple
 
 import apsw
 
+from orchestrator.adapters.catalog_json import encode as encode_catalog
 from orchestrator.adapters.session_json import encode_command, encode_session
+from orchestrator.adapters.sqlite_catalog import write_records
 from orchestrator.adapters.sqlite_request_keys import bind_keys, free_key, key_taken, taken_keys
 from orchestrator.adapters.sqlite_rows import append_events, prepare_events, to_ticks
 from orchestrator.core.errors import (
@@ -37,6 +39,7 @@ class Written(NamedTuple):
     events: tuple[tuple[int, str, bytes], ...]
     commands: tuple[bytes, ...]
     next_due: int | None
+    recording: bytes | None
 
     @property
     def session(self) -> Session:
@@ -80,6 +83,7 @@ def prepare_change(change: Change) -> Written:
         events=prepare_events(change.events, first=session.events - len(change.events) + 1),
         commands=tuple(map(encode_command, change.commands)),
         next_due=None if session.next_due is None else to_ticks(session.next_due),
+        recording=None if change.recording is None else encode_catalog(change.recording),
     )
 
 
@@ -112,6 +116,11 @@ def commit_changes(
     )
     made = iter(_insert_commands(database, passed, row_ids, owner=owner, until=now + lease))
     _write_keys(database, passed, now=now)
+    write_records(
+        database,
+        [(one.change.recording, one.recording) for one in passed if one.change.recording and one.recording],
+        now=now,
+    )
     return [next(made) if error is None else error for error in refused]
 
 

@@ -41,6 +41,11 @@ def to_ticks(moment: datetime) -> int:
     return (moment - _EPOCH) // _TICK
 
 
+def from_ticks(ticks: int) -> datetime:
+    """Give the moment of microseconds since 1970."""
+    return _EPOCH + ticks * _TICK
+
+
 _EVENT: Final = "session, number, at, schema_version, name, data"
 
 
@@ -177,7 +182,7 @@ def read_feed(
         database.execute("COMMIT")
     return FeedPage(
         events=tuple(
-            FeedEvent(seq=number, session_id=sid, number=own, name=name, data=data, at=_EPOCH + at * _TICK)
+            FeedEvent(seq=number, session_id=sid, number=own, name=name, data=data, at=from_ticks(at))
             for number, sid, own, name, data, at in found
         ),
         generation=generation,

@@ -9,11 +9,11 @@ from typing import Final
 
 import apsw
 
-from orchestrator.adapters import sqlite_request_keys, sqlite_webhooks
+from orchestrator.adapters import sqlite_catalog, sqlite_request_keys, sqlite_webhooks
 from orchestrator.core.errors import SettingsError
 from orchestrator.ports import Clock
 
-SCHEMA: Final = 2  # of the tables; a file with a higher number is refused
+SCHEMA: Final = 3  # of the tables; a file with a higher number is refused
 APPLICATION_ID: Final = 0x47526E6D  # "GRnm", in the file's header: it is a store of ours
 WAL_PAGES: Final = 8000  # between checkpoints, which own the tail of the commit times
 CACHE_KIB: Final = 32 * 1024
@@ -63,6 +63,7 @@ CREATE TABLE workers (
 ) STRICT;
 """
 _SINCE_2: Final = sqlite_request_keys.TABLE + sqlite_webhooks.TABLES
+_SINCE_3: Final = sqlite_catalog.TABLE
 
 
 class FileLock:
@@ -149,7 +150,7 @@ def prepare(database: apsw.Connection, path: Path, clock: Clock) -> tuple[int, s
                 f" reads up to {SCHEMA}; start the newer version again"
             )
         if int(meta["schema_version"]) < SCHEMA:
-            _bring_up(database)
+            _bring_up(database, int(meta["schema_version"]))
     except BaseException:
         if database.in_transaction:
             database.execute("ROLLBACK")
@@ -158,15 +159,17 @@ def prepare(database: apsw.Connection, path: Path, clock: Clock) -> tuple[int, s
     return int(meta["generation"]), meta["deployment_id"]
 
 
-def _bring_up(database: apsw.Connection) -> None:
-    """Make a file of version 1 one of version 2, in the transaction that is open."""
-    database.execute(_SINCE_2)
+def _bring_up(database: apsw.Connection, version: int) -> None:
+    """Make a file of an earlier version one of this, in the transaction that is open."""
+    if version < 2:
+        database.execute(_SINCE_2)
+    database.execute(_SINCE_3)
     database.execute("UPDATE meta SET value = ? WHERE name = 'schema_version'", (str(SCHEMA),))
 
 
 def _make_tables(database: apsw.Connection, clock: Clock) -> None:
     database.pragma("application_id", APPLICATION_ID)
-    database.execute(_TABLES + _SINCE_2)
+    database.execute(_TABLES + _SINCE_2 + _SINCE_3)
     meta = {
         "schema_version": str(SCHEMA),
         # Another one for every store that is made: positions of the last one do not fit this one.

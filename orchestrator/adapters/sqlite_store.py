@@ -23,6 +23,7 @@ import structlog
 from orchestrator.adapters import sqlite_request_keys as request_keys
 from orchestrator.adapters import sqlite_rows as rows
 from orchestrator.adapters.session_json import encode_worker
+from orchestrator.adapters.sqlite_catalog import SqliteCatalog
 from orchestrator.adapters.sqlite_commits import Written, commit_changes, prepare_change
 from orchestrator.adapters.sqlite_lane import Job, Lane
 from orchestrator.adapters.sqlite_schema import FileLock, connect, make_folder, prepare
@@ -83,6 +84,7 @@ class SqliteSessionStore:
             name="store-reader", run_group=self._read_group, timeout_s=timeout_s
         )
         self.webhooks = SqliteWebhooks(writer=self._writer, reader=self._reader)
+        self.catalog = SqliteCatalog(writer=self._writer, reader=self._reader, now=self.now)
 
     async def open(self) -> None:
         """Open the file, make the tables if it is new, take it."""

@@ -3,6 +3,7 @@
 OrchestratorError
 ├── SessionNotFoundError      404: no such session (or not yours)
 ├── WorkerNotFoundError       404: no such registration; register again
+├── RecordingNotFoundError    404: no such recording in the catalog
 ├── WebhookNotFoundError      404: no such outgoing webhook, or no such dead letter
 ├── WebhookLimitError         409: there are as many outgoing webhooks as there may be
 ├── IllegalTransitionError    409 from HTTP; a late hint is logged and dropped
@@ -40,6 +41,14 @@ class SessionNotFoundError(OrchestratorError):
 
 class WorkerNotFoundError(OrchestratorError):
     """There is no registration of this service or worker."""
+
+
+class RecordingNotFoundError(OrchestratorError):
+    """The catalog has no recording of this id."""
+
+    def __init__(self, recording_id: str) -> None:
+        super().__init__(f"Recording not found: {recording_id[:64]}")
+        self.recording_id = recording_id
 
 
 class WebhookNotFoundError(OrchestratorError):

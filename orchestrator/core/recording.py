@@ -27,6 +27,7 @@ class RecordingStatus(Enum):
     PROCESSING = "processing"  # being verified
     COMPLETED = "completed"  # verified
     FAILED = "failed"  # with the reason in `detail`; what is stored stays stored
+    DELETED = "deleted"  # its media is gone for good; a caller, retention or the quota wanted it so
 
 
 _S = RecordingStatus
@@ -47,12 +48,13 @@ TABLE: Final[frozenset[tuple[RecordingStatus, RecordingStatus]]] = frozenset(
     | {(_S.RECORDING, _S.STARTING), (_S.PAUSED, _S.STARTING), (_S.PAUSED, _S.RECORDING)}
     | {(a, b) for i, a in enumerate(_ORDER) for b in _ORDER[i + 1 :]}
     | {(a, _S.FAILED) for a in _ORDER if a is not _S.COMPLETED}
+    | {(_S.COMPLETED, _S.DELETED), (_S.FAILED, _S.DELETED)}
 )
 RUNNING: Final = frozenset(_ORDER) - {_S.COMPLETED}
 CAPTURING: Final = frozenset({_S.STARTING, _S.RECORDING, _S.PAUSED})  # a recorder is in the room, or is to be
 OPEN: Final = CAPTURING | {_S.IDLE}  # it can be paused, resumed and stopped
 SEALING: Final = RUNNING - CAPTURING  # capture is over, a recorder still has to complete it
-AGAIN: Final = frozenset({_S.STOPPED, _S.COMPLETED, _S.FAILED})  # another recording may follow
+AGAIN: Final = frozenset({_S.STOPPED, _S.COMPLETED, _S.FAILED, _S.DELETED})  # another recording may follow
 
 MODES: Final = ("passthrough", "decoded")  # how media can be taken
 

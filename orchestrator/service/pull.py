@@ -50,7 +50,8 @@ COME_BACK_S: Final = 1.0  # a closed socket has so long to be back before its jo
 COME_BACK_AT_START_S: Final = 6.0  # after an orchestrator's start everybody has to connect again
 TRY_AGAIN_S: Final = 1.0  # after the store refused to take jobs back
 HELLO_S: Final = 10.0
-_RECORDING_STATES: Final = frozenset(status.value for status in RecordingStatus)
+# What a recorder may say; that a recording is deleted is not its to say.
+_RECORDING_STATES: Final = frozenset(s.value for s in RecordingStatus if s is not RecordingStatus.DELETED)
 
 
 class PullWorkers:

@@ -28,7 +28,7 @@ from orchestrator.core.errors import (
 from orchestrator.core.grants import client_grant, operator_grant
 from orchestrator.core.ids import Identity, ServiceId, SessionId
 from orchestrator.core.request_keys import RequestKey
-from orchestrator.core.session import Session, evolve, freed_key
+from orchestrator.core.session import Session, evolve
 from orchestrator.core.states import RoomStatus
 from orchestrator.core.step import Opening, and_then, open_session, step
 from orchestrator.core.triggers import (
@@ -43,6 +43,7 @@ from orchestrator.core.triggers import (
     Trigger,
 )
 from orchestrator.ports import Change, Clock, CommandRow, Room, RoomServer, SessionStore, Token, TokenMint
+from orchestrator.service.changes import change_of
 from orchestrator.service.doubts import Doubts
 from orchestrator.service.live import LiveSessions
 from orchestrator.service.new_session import (
@@ -298,14 +299,7 @@ class Sessions:
                         break
                     decision = Decision(session=evolve(session, {"version": session.version + 1}))
                 decision, planned = self._with_offers(decision, now)
-                change = Change(
-                    session=decision.session,
-                    events=decision.events,
-                    commands=decision.commands,
-                    finished=finished,
-                    key=key,
-                    freed_key=freed_key(session, decision.session),
-                )
+                change = change_of(session, decision, finished=finished, key=key)
                 try:
                     rows = await self.doubts.commit(change, is_patient=is_patient)
                 except VersionConflictError:
@@ -340,7 +334,7 @@ class Sessions:
     async def _commit_intent(self, opening: Opening, key: RequestKey | None, *, is_chosen: bool) -> Intent:
         """Commit the intent; for a name we made ask for the room beside it, else only after it."""
         decision = open_session(opening, self._store.now())
-        change = Change(session=decision.session, events=decision.events, commands=decision.commands, key=key)
+        change = change_of(None, decision, key=key)
         if is_chosen:
             (row,) = await self.doubts.commit(change)
             self._committed(change)

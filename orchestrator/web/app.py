@@ -12,6 +12,7 @@ from orchestrator.web import (
     health,
     participant_routes,
     record_routes,
+    recording_routes,
     session_routes,
     webhook_routes,
     webhook_target_routes,
@@ -43,6 +44,7 @@ class Route:
 API: Final = "/api/v1"
 _SESSION: Final = f"{API}/sessions/{{session_id}}"
 _SERVICE: Final = f"{API}/microservices/{{service_id}}"
+_RECORDING: Final = f"{API}/recordings/{{recording_id}}"
 _WEBHOOK: Final = f"{API}/webhooks/{{webhook_id}}"
 
 ROUTES: Final = (
@@ -65,6 +67,8 @@ ROUTES: Final = (
     Route("POST", f"{API}/record/pause", record_routes.pause_recording),
     Route("POST", f"{API}/record/resume", record_routes.resume_recording),
     Route("GET", f"{API}/record/status/{{session_id}}", record_routes.recording_status),
+    Route("GET", f"{API}/recordings", recording_routes.list_recordings),
+    Route("GET", _RECORDING, recording_routes.get_recording),
     Route("POST", f"{API}/microservices/register", worker_routes.register_worker),
     Route("GET", f"{API}/microservices", worker_routes.list_workers),
     Route("GET", _SERVICE, worker_routes.get_service),

@@ -29,6 +29,7 @@ from orchestrator.core.errors import (
     KeyOutlivedError,
     KeyReusedError,
     OrchestratorError,
+    RecordingNotFoundError,
     RoomNameTakenError,
     RoomServerError,
     ServicesTimeoutError,
@@ -181,6 +182,8 @@ def _service_problem(error: OrchestratorError) -> Problem | None:
     match error:
         case SessionNotFoundError():
             return _problem(404, "SessionNotFound", str(error), {"session_id": error.session_id})
+        case RecordingNotFoundError():
+            return _problem(404, "RecordingNotFound", str(error), {"recording_id": error.recording_id})
         case WorkerNotFoundError():
             return _problem(404, "MicroserviceNotFound", str(error))
         case WebhookNotFoundError():

@@ -7,6 +7,7 @@ from typing import Protocol
 
 from aiohttp import web
 
+from orchestrator.catalog_ports import CatalogStore
 from orchestrator.ports import Notice, RoomServer, SessionStore
 from orchestrator.service.dispatch import Dispatch
 from orchestrator.service.draining import Drains
@@ -40,6 +41,7 @@ class Services:
 
     settings: Settings
     store: SessionStore
+    catalog: CatalogStore
     rooms: RoomServer
     sessions: Sessions
     registry: Registry

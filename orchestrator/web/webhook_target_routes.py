@@ -13,10 +13,10 @@ from orchestrator.service.outgoing import TargetView
 from orchestrator.web.bodies import read_json, read_optional_json
 from orchestrator.web.endpoint_checks import url_problem
 from orchestrator.web.errors import FieldProblem, FieldsError, rfc3339
+from orchestrator.web.query_numbers import MAX_CURSOR, query_number
 from orchestrator.web.services import SERVICES
 
 LETTERS: Final = 100  # dead letters in one answer, unless the caller wants fewer
-_MAX_ID: Final = 2**53
 
 _encode = msgspec.json.Encoder().encode
 
@@ -78,8 +78,8 @@ async def resume_webhook(request: web.Request) -> web.Response:
 
 async def list_dead_letters(request: web.Request) -> web.Response:
     """List deliveries that were given up, oldest first: `?limit=`, `?cursor=` as `next_cursor` says."""
-    limit = _number(request, "limit", LETTERS, most=LETTERS)
-    after = _number(request, "cursor", 0, most=_MAX_ID)
+    limit = query_number(request, "limit", LETTERS, most=LETTERS)
+    after = query_number(request, "cursor", 0, least=0, most=MAX_CURSOR)
     page = await request.app[SERVICES].outgoing.dead_letters(
         request.match_info["webhook_id"], after=after, limit=limit
     )
@@ -139,16 +139,6 @@ def _problems(body: NewWebhook) -> list[FieldProblem]:
     if body.secret is not None and (problem := secret_problem(body.secret)):
         problems.append(FieldProblem("secret", problem))
     return problems
-
-
-def _number(request: web.Request, name: str, default: int, *, most: int) -> int:
-    text = request.query.get(name)
-    if text is None:
-        return default
-    least = 0 if default == 0 else 1
-    if not (text.isascii() and text.isdigit() and len(text) <= 16 and least <= int(text) <= most):
-        raise FieldsError([FieldProblem(name, f"{text[:20]!r} is no number from {least} to {most}")])
-    return int(text)
 
 
 def _json(answer: object, *, status: int = 200) -> web.Response:

@@ -123,6 +123,7 @@ async def assembly(**sections: Any) -> AsyncIterator[Assembly]:
     caller = FakeCaller()
     parts = Parts(
         store=store,
+        catalog=store.catalog,
         rooms=rooms,
         tokens=LivekitTokens(api_key="key", api_secret=SECRET, ttl_s=300),
         caller=caller,

@@ -123,6 +123,7 @@ class Process:
         self.orchestrator = Orchestrator(
             Parts(
                 store=self.store,
+                catalog=self.disk.catalog,
                 rooms=SimRooms(stage, self._livekit, weather, crashes, await self.disk.deployment_id()),
                 tokens=SimTokens(stage, self._granted),
                 caller=SimCaller(stage, self._servers, weather, crashes),

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import apsw
 import msgspec
 import pytest
 
+from orchestrator.adapters import sqlite_request_keys, sqlite_webhooks
 from orchestrator.adapters.session_json import encode_session
 from orchestrator.adapters.sqlite_schema import APPLICATION_ID, SCHEMA, connect, prepare
 from orchestrator.adapters.sqlite_store import SqliteSessionStore
@@ -86,6 +88,15 @@ def file_of_1(path: Path) -> None:
     database.close()
 
 
+def file_of_2(path: Path) -> None:
+    """Make a store as version 2 left it: that of version 1, brought up."""
+    file_of_1(path)
+    database = apsw.Connection(str(path))
+    database.execute(sqlite_request_keys.TABLE + sqlite_webhooks.TABLES)
+    database.execute("UPDATE meta SET value = '2' WHERE name = 'schema_version'")
+    database.close()
+
+
 def version_of(path: Path) -> str:
     database = apsw.Connection(str(path))
     ((version,),) = database.execute("SELECT value FROM meta WHERE name = 'schema_version'").fetchall()
@@ -93,9 +104,12 @@ def version_of(path: Path) -> str:
     return str(version)
 
 
-async def test_a_file_of_version_1_goes_on_with_all_that_is_in_it(tmp_path: Path) -> None:
+@pytest.mark.parametrize("make", [file_of_1, file_of_2])
+async def test_a_file_of_an_earlier_version_goes_on_with_all_that_is_in_it(
+    tmp_path: Path, make: Callable[[Path], None]
+) -> None:
     path = tmp_path / "store.db"
-    file_of_1(path)
+    make(path)
     store = SqliteSessionStore(path, clock=FakeClock(), instance_id=InstanceId("me"))
     await store.open()
     session = await store.load(first_change().session.id)
@@ -106,33 +120,40 @@ async def test_a_file_of_version_1_goes_on_with_all_that_is_in_it(tmp_path: Path
     await store.commit(next_change(session, "an event"))
     await store.commit(keyed(key_of(), "room-2", session_id="s2"))
     assert await store.bound_key(key_of().scope) is not None
+    assert (await store.catalog.entries(limit=9)).total == 0
     await store.close()
     assert version_of(path) == str(SCHEMA)
 
 
 def test_a_new_file_and_one_brought_up_have_the_same_tables(tmp_path: Path) -> None:
     file_of_1(tmp_path / "old.db")
+    file_of_2(tmp_path / "older.db")
     shapes = []
-    for name in ("old.db", "new.db"):
+    for name in ("old.db", "older.db", "new.db"):
         database = connect(tmp_path / name, is_writer=True)
         prepare(database, tmp_path / name, FakeClock())
         query = "SELECT type, name, sql FROM sqlite_schema WHERE name NOT LIKE 'sqlite_%' ORDER BY name"
         shapes.append(database.execute(query).fetchall())
         prepare(database, tmp_path / name, FakeClock())  # again: nothing is left to be brought up
         database.close()
-    assert shapes[0] == shapes[1]
+    assert shapes[0] == shapes[1] == shapes[2]
 
 
-def test_a_file_that_cannot_be_brought_up_stays_of_version_1(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("make", "table", "version"), [(file_of_1, "request_keys", "1"), (file_of_2, "recordings", "2")]
+)
+def test_a_file_that_cannot_be_brought_up_stays_as_it_was(
+    tmp_path: Path, make: Callable[[Path], None], table: str, version: str
+) -> None:
     path = tmp_path / "store.db"
-    file_of_1(path)
+    make(path)
     database = connect(path, is_writer=True)
-    database.execute("CREATE TABLE request_keys (of_somebody_else)")
+    database.execute(f"CREATE TABLE {table} (of_somebody_else)")
     with pytest.raises(apsw.SQLError):
         prepare(database, path, FakeClock())
     assert not database.in_transaction
     database.close()
-    assert version_of(path) == "1"
+    assert version_of(path) == version
 
 
 def test_a_version_that_is_to_come_is_refused(tmp_path: Path) -> None:

@@ -32,8 +32,9 @@ EXPECTED: dict[RecordingStatus, set[RecordingStatus]] = {
     S.STOPPING: {S.STOPPED, S.PROCESSING, S.COMPLETED, S.FAILED},
     S.STOPPED: {S.PROCESSING, S.COMPLETED, S.FAILED},
     S.PROCESSING: {S.COMPLETED, S.FAILED},
-    S.COMPLETED: set(),
-    S.FAILED: set(),
+    S.COMPLETED: {S.DELETED},
+    S.FAILED: {S.DELETED},
+    S.DELETED: set(),
 }
 
 
@@ -57,14 +58,14 @@ def test_whatever_runs_can_fail_and_can_be_completed(status: RecordingStatus) ->
 @pytest.mark.parametrize("status", RecordingStatus)
 def test_a_recording_runs_until_it_is_completed_or_failed(status: RecordingStatus) -> None:
     recording = Recording(recording_id=RecordingId("rec1"), status=status)
-    assert recording.is_running is (status not in (S.IDLE, S.COMPLETED, S.FAILED))
+    assert recording.is_running is (status not in (S.IDLE, S.COMPLETED, S.FAILED, S.DELETED))
 
 
 def test_capture_is_the_part_that_needs_a_room() -> None:
     assert {S.STARTING, S.RECORDING, S.PAUSED} == CAPTURING
     assert RUNNING == CAPTURING | SEALING
     assert {S.IDLE} | CAPTURING == OPEN
-    assert {S.STOPPED, S.COMPLETED, S.FAILED} == AGAIN
+    assert {S.STOPPED, S.COMPLETED, S.FAILED, S.DELETED} == AGAIN
     assert CAPTURING < RUNNING
 
 

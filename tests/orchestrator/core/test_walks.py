@@ -333,5 +333,6 @@ def test_the_rules_hold_on_every_walk_and_every_session_comes_to_its_end(part: i
             raise
         visited.update(walk.visited)
     # The walks are worth nothing if they do not get around.
-    assert set(visited) >= {*RoomStatus, *RecordingStatus, *JobState} - {JobState.LOST}
-    assert min(visited[state] for state in (*RoomStatus, *RecordingStatus)) > 5
+    walked = {*RoomStatus, *RecordingStatus} - {RecordingStatus.DELETED}  # no report of a recorder says it
+    assert set(visited) >= walked | ({*JobState} - {JobState.LOST})
+    assert min(visited[state] for state in walked) > 5

@@ -83,6 +83,7 @@ class World:
         self.orchestrator = Orchestrator(
             Parts(
                 store=self.store,
+                catalog=self.store.catalog,
                 rooms=self.rooms,
                 tokens=self.mint,
                 caller=self.real_caller or self.caller,

@@ -1,0 +1,168 @@
+"""The catalog's records: what is known of one recording, and what was decided about keeping it.
+
+Two records per recording, each with one writer: what its maker reports (written with the session's commit, or
+by an upload), and its custody (holds, deletion, what it takes on disk), written by whoever keeps recordings.
+
+Source: recording.md §4 (Catalog).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Final, Literal
+
+from orchestrator.core.ids import RecordingId, SessionId
+from orchestrator.core.recording import Checkpoint, Recording, RecordingStatus
+from orchestrator.core.session import Session
+
+UPLOAD: Final = "upload"  # the mode of what callers send in chunks
+ENDED: Final = frozenset({RecordingStatus.COMPLETED, RecordingStatus.FAILED, RecordingStatus.DELETED})
+
+DeletionCause = Literal["asked", "retention", "quota"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CatalogRecord:
+    """What the maker of a recording says of it.
+
+    Attributes:
+        session_id: whose; of an adopted one what its manifest says.
+        store: where it lies, as its maker says; "" before it wrote anything.
+        mode: passthrough, decoded or upload; "" when nobody said.
+        checkpoints: the last known tree head of each attempt, rising.
+        stats: measured over all attempts; ``duration_s`` and ``bytes`` among them once anything is known.
+        detail: why it failed.
+    """
+
+    recording_id: RecordingId
+    session_id: SessionId
+    status: RecordingStatus
+    store: str = ""
+    mode: str = ""
+    checkpoints: tuple[Checkpoint, ...] = ()
+    stats: dict[str, float] = field(default_factory=dict)
+    detail: str = ""
+
+    @property
+    def reported_bytes(self) -> int:
+        """What its maker says that it stored."""
+        return int(self.stats.get("bytes", 0.0))
+
+    @property
+    def is_ended(self) -> bool:
+        """Whether nobody makes it any more."""
+        return self.status in ENDED
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Hold:
+    """A legal hold: until it is released nothing of the recording is deleted or shredded."""
+
+    by: str
+    reason: str
+    since: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Deletion:
+    """That a recording is to be deleted, durable before anything of it is.
+
+    Attributes:
+        is_purge: the tombstone and the catalog's row go too.
+        done_at: when nothing of its media was left; None while it is under way.
+    """
+
+    cause: DeletionCause
+    by: str
+    asked_at: datetime
+    is_purge: bool = False
+    done_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Custody:
+    """What was decided about keeping a recording.
+
+    Attributes:
+        stored_bytes: what it takes in the store, looked up after its end; None before.
+        version: grows with each change; the store takes the next one only.
+    """
+
+    hold: Hold | None = None
+    deletion: Deletion | None = None
+    stored_bytes: int | None = None
+    version: int = 0
+
+    @property
+    def is_deleted(self) -> bool:
+        """Whether its media is gone."""
+        return self.deletion is not None and self.deletion.done_at is not None
+
+    @property
+    def is_being_deleted(self) -> bool:
+        """Whether its media is to go, or partly gone."""
+        return self.deletion is not None and self.deletion.done_at is None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CatalogEntry:
+    """A recording as the catalog has it.
+
+    Attributes:
+        number: of its row, growing: newer ones have higher numbers.
+        started_at: when the catalog learnt of it (of an adopted one: when its media begins).
+        ended_at: when it was completed or failed; None while it runs.
+    """
+
+    number: int
+    record: CatalogRecord
+    custody: Custody
+    started_at: datetime
+    ended_at: datetime | None = None
+
+    @property
+    def id(self) -> RecordingId:
+        """Its id."""
+        return self.record.recording_id
+
+    @property
+    def status(self) -> RecordingStatus:
+        """Where it stands, its deletion included."""
+        return RecordingStatus.DELETED if self.custody.is_deleted else self.record.status
+
+    @property
+    def used_bytes(self) -> int:
+        """What it takes in the store: looked up, else as reported; 0 once it is deleted."""
+        if self.custody.is_deleted:
+            return 0
+        stored = self.custody.stored_bytes
+        return self.record.reported_bytes if stored is None else stored
+
+    def retained_until(self, retention: timedelta | None) -> datetime | None:
+        """When it is deleted by itself; None when never, or not known yet because it runs."""
+        if retention is None or self.ended_at is None or self.custody.hold or self.custody.deletion:
+            return None
+        return self.ended_at + retention
+
+
+def record_of(session_id: SessionId, recording: Recording) -> CatalogRecord:
+    """Give what the catalog keeps of a session's recording."""
+    return CatalogRecord(
+        recording_id=recording.recording_id,
+        session_id=session_id,
+        status=recording.status,
+        store=recording.store,
+        mode=recording.mode,
+        checkpoints=recording.checkpoints,
+        stats=recording.all_stats,
+        detail=recording.detail,
+    )
+
+
+def changed_record(before: Session | None, after: Session) -> CatalogRecord | None:
+    """Give what a commit writes into the catalog; None when its recording is as it was."""
+    recording = after.recording
+    if recording is None or (before is not None and before.recording == recording):
+        return None
+    return record_of(after.id, recording)
