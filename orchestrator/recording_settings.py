@@ -10,6 +10,8 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from orchestrator.core.recording import Manner
+
 
 class Section(BaseModel):
     """What all sections share: unknown keys are errors, and nothing changes after the start."""
@@ -21,15 +23,26 @@ class RecordingSettings(Section):
     """What recorders are asked for, and where recordings lie."""
 
     auto: bool = Field(default=False, description="record every session that does not say `record: false`")
-    quality: Literal["low", "medium", "high", "ultra"] = Field(default="high", description="when we encode")
-    format: Literal["mp4"] = Field(default="mp4", description="container of segments and exports")
-    mode: Literal["passthrough", "decoded"] = Field(
-        default="passthrough", description="wanted capture; one that the recorder lacks falls back to decoded"
+    quality: Literal["low", "medium", "high", "ultra"] = Field(
+        default="high",
+        description="when we encode: 360p15 at 0.4 Mb/s, 480p24 at 1, 720p30 at 2.5, 1080p30 at 5 at most",
+    )
+    format: Literal["mp4", "webm", "mkv"] = Field(
+        default="mp4", description="when we encode: H.264 (mp4, mkv) or VP8 (webm); and container of exports"
+    )
+    mode: Literal["passthrough", "tracks"] = Field(
+        default="passthrough",
+        description="stored as sent, or each track decoded and encoded again",
     )
     keyframe_interval_s: float = Field(default=4, ge=0.5, le=60, description="when we encode (s)")
     chunk_store: str = Field(
         default="data/recordings", min_length=1, description="folder of the recordings; the recorders' too"
     )
+
+    @property
+    def manner(self) -> Manner:
+        """How a recording is taken for which nobody says it."""
+        return Manner(mode=self.mode, quality=self.quality, format=self.format)
 
 
 class EncryptionSettings(Section):

@@ -48,6 +48,7 @@ ENVIRONMENT: Final[dict[str, tuple[str, ...]]] = {
     "store.url": ("STORE_URL",),
     "recording.quality": ("RECORDING_QUALITY",),
     "recording.format": ("RECORDING_FORMAT",),
+    "recording.mode": ("RECORDING_MODE",),
     "recording.chunk_store": ("CHUNK_STORAGE_PATH",),
     "encryption.key_dir": ("GREENROOM_KEY_DIR",),
 }

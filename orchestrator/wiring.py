@@ -94,7 +94,7 @@ class Orchestrator:
                 livekit_url=parts.connect_url,
                 limits=limits_of(settings),
                 record_auto=settings.recording.auto,
-                record_mode=settings.recording.mode,
+                record_manner=settings.recording.manner,
                 max_duration_s=settings.sessions.max_duration,
             ),
             live=live,
@@ -230,7 +230,7 @@ class Orchestrator:
             drains=self.drains,
             repeats=self.repeats,
             recording_control=RecordingControl(
-                repeats=self.repeats, clock=self.parts.clock, default_mode=self.settings.recording.mode
+                repeats=self.repeats, clock=self.parts.clock, default=self.settings.recording.manner
             ),
             webhooks=self.webhooks,
             verifier=verifier,

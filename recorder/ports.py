@@ -11,6 +11,7 @@ from typing import Any, NewType, Protocol
 
 from recorder.core.chunking import TrackFormat, TrackKind
 from recorder.core.fragments import Packet
+from recorder.core.quality import Quality
 from recorder.core.states import RecordingState
 from recorder.core.units import AccessUnit
 from vault.core.manifest import CaptureMode
@@ -136,7 +137,7 @@ class ChoosingSource(TrackSource, Protocol):
 
 
 class VideoEncoder(Protocol):
-    """Encodes one size of picture. Blocking; used by one thread. Adapter: pyav_muxer."""
+    """Encodes one size of picture. Blocking; used by one thread. Adapters: pyav_muxer, pyav_vpx."""
 
     @property
     def format(self) -> TrackFormat:
@@ -147,7 +148,8 @@ class VideoEncoder(Protocol):
 
         Args:
             picture: what to encode.
-            pts: ticks of the format's time base, more than the one before.
+            pts: ticks of VIDEO_TIME_BASE, at least a millisecond more than the one before. The packets'
+                own times are ticks of the format's time base.
             is_keyframe: make it one from which decoding can begin.
 
         Raises:
@@ -178,10 +180,14 @@ class AudioEncoder(Protocol):
 
 
 class Encoders(Protocol):
-    """Makes encoders. Adapter: pyav_muxer."""
+    """Makes encoders of one quality. Adapter: pyav_muxer."""
+
+    @property
+    def quality(self) -> Quality:
+        """Limits of what they encode; those of time are kept by whoever hands pictures over."""
 
     def video(self, *, width: int, height: int) -> VideoEncoder:
-        """Make an encoder for pictures of this size, both at least 16 pixels.
+        """Make an encoder for pictures of this size, both at least 16 pixels; it makes large ones smaller.
 
         Raises:
             CaptureError: this size cannot be encoded.

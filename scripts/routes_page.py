@@ -7,6 +7,7 @@ from typing import Final
 
 from orchestrator.core.admission import MAX_STANDINGS
 from orchestrator.core.controls import MAX_RECORDINGS
+from orchestrator.core.recording import FORMATS, MODES, QUALITIES
 from orchestrator.core.request_keys import KEPT
 from orchestrator.web.app import API, ROUTES
 from orchestrator.web.bodies import READ_DEADLINE_S
@@ -104,18 +105,25 @@ is `{{"session_id","identity","barred"}}`.
 - A session takes {MAX_STANDINGS} such identities, then 409.
 """
 
+
+def _words(words: tuple[str, ...]) -> str:
+    return ", ".join(f"`{word}`" for word in words)
+
+
 RECORDING: Final = f"""## Recording on demand
 
-`POST {API}/record/start {{"session_id","mode"}}` begins a recording of a live session, `mode` being
-`passthrough` or `decoded` (absent: `[recording] mode`); `/pause`, `/resume` and `/stop` take
-`{{"session_id"}}`. All of them, and `GET {API}/record/status/{{session_id}}`, answer with the
-recording as it stands: `recording_id`, `recording_status`, `mode`, `statistics` as the recorder measured
-them, and `earlier_recordings`.
+`POST {API}/record/start {{"session_id","mode","quality","format"}}` begins a recording of a live session.
+`mode` is {_words(MODES)}, `quality` {_words(QUALITIES)}, `format`
+{_words(FORMATS)} ([RECORDER.md](RECORDER.md)); what is absent is as `[recording]` says. `/pause`,
+`/resume` and `/stop` take `{{"session_id"}}`. All of them, and
+`GET {API}/record/status/{{session_id}}`, answer with the recording as it stands: `recording_id`,
+`recording_status`, `mode`, `quality`, `format`, `statistics` as the recorder measured them,
+and `earlier_recordings`.
 
 - `pending` names the operation that the recorder has not shown yet; it is said until it is shown, also to a
   recorder that takes over. `recording_status` moves, and its event is sent, when it has been carried out.
 - Doing again what is done, or asked for, is the same 200. What the state forbids is a 409: pausing what is
-  not recorded, starting while the last recording is being stopped, or in another mode than the running one.
+  not recorded, starting while the last recording is being stopped, or otherwise than the running one.
 - A stop ends the capture; the recording is completed while the session goes on. A start after that makes
   another recording with an id of its own, {MAX_RECORDINGS} in a session at most.
 - A stop before any recorder joined leaves a recording that `failed`, with that as its `detail`.

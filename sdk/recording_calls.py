@@ -9,7 +9,9 @@ from urllib.parse import quote
 import msgspec
 
 T = TypeVar("T")
-RecordingMode = Literal["passthrough", "decoded"]
+RecordingMode = Literal["passthrough", "tracks"]
+RecordingQuality = Literal["low", "medium", "high", "ultra"]
+RecordingFormat = Literal["mp4", "webm", "mkv"]
 
 
 class RecordingCalls(ABC):
@@ -17,18 +19,29 @@ class RecordingCalls(ABC):
     `recording_status`, `pending`, `statistics`, `earlier_recordings`.
     """
 
-    async def record_start(self, session_id: str, *, mode: RecordingMode | None = None) -> dict[str, Any]:
+    async def record_start(
+        self,
+        session_id: str,
+        *,
+        mode: RecordingMode | None = None,
+        quality: RecordingQuality | None = None,
+        format: RecordingFormat | None = None,  # noqa: A002 - the wire's word
+    ) -> dict[str, Any]:
         """Record a session; while a recording runs, that one is the answer.
 
         Args:
             session_id: whose; it must be live.
-            mode: how the media is taken; None as the orchestrator's setting says.
+            mode: how the media is taken; None as the orchestrator's setting says, as with the others.
+            quality: limits of what the recorder encodes.
+            format: container of what it encodes, and of exports.
 
         Raises:
             NotFoundError: there is no such session.
-            ConflictError: the session is over, its recording is being stopped, or runs in another mode.
+            ConflictError: the session is over, its recording is being stopped, or is taken otherwise.
         """
-        return await self._record("start", session_id, **({} if mode is None else {"mode": mode}))
+        asked = {"mode": mode, "quality": quality, "format": format}
+        given = {name: word for name, word in asked.items() if word is not None}
+        return await self._record("start", session_id, **given)
 
     async def record_pause(self, session_id: str) -> dict[str, Any]:
         """Have nothing more written; `pending` is "pause" until the recorder has said so.

@@ -17,7 +17,7 @@ from pathlib import Path
 
 from vault.adapters.dir_store import DirRecording
 from vault.adapters.durable_files import sync_directory, sync_file
-from vault.adapters.pyav_remuxer import MediaRun, RemuxedFile, choose_container, remux
+from vault.adapters.pyav_remuxer import MediaRun, RemuxedFile, containers_for, remux
 from vault.attempts import VerifiedAttempt, VerifiedChunk
 from vault.core.chunk_header import ChunkKind
 from vault.core.coverage import CoverageBuilder
@@ -55,12 +55,13 @@ class ExportReport:
 def export_recording(
     path: Path, key_ring: KeyRing, out: Path, *, on_progress: OnProgress | None = None
 ) -> ExportReport:
-    """Write a recording's folder as one MP4 (with VP8: WebM).
+    """Write a recording's folder as one MP4, WebM or Matroska file, whichever ``out`` names.
 
     Args:
         path: the recording's folder.
         key_ring: its keys decrypt; its public key is what the recording is verified with.
-        out: the file to be made; it must not exist, and its name must end as the container asks.
+        out: the file to be made; it must not exist, and end in .mp4, .webm or .mkv: VP8 is in no .mp4, H.264
+            in no .webm.
         on_progress: called with bytes done and bytes to do, each file counted twice: verified, then muxed.
 
     Raises:
@@ -212,9 +213,14 @@ def _check_target(path: Path, out: Path) -> None:
 
 
 def _write(runs: list[MediaRun], out: Path) -> RemuxedFile:
-    container = choose_container(runs)
-    if out.suffix.lower() != f".{container}":
-        raise ExportError(f"this recording makes a {container} file: choose a name ending in .{container}")
+    containers = {f".{container}": container for container in containers_for(runs)}
+    container = containers.get(out.suffix.lower())
+    if container is None:
+        codecs = ", ".join(sorted({run.prologue.codec for run in runs}))
+        raise ExportError(
+            f"{out.name!r} cannot hold this recording's {codecs}: choose a name ending in"
+            f" {' or '.join(containers)}"
+        )
     temporary = out.with_name(f".{out.name}.{secrets.token_hex(8)}{TEMPORARY_SUFFIX}")
     try:
         written = remux(runs, temporary, container)

@@ -19,7 +19,9 @@ def export(
     recording: RecordingArgument,
     out: Annotated[
         Path,
-        typer.Option("--out", metavar="FILE", help="The file to make: .mp4, for VP8 .webm.", dir_okay=False),
+        typer.Option(
+            "--out", metavar="FILE", help="File to make: .mp4, .webm (VP8) or .mkv.", dir_okay=False
+        ),
     ],
     data: DataOption = Path("data"),
     key_dir: KeyDirOption = None,

@@ -6,7 +6,7 @@ later is told with the job where the recording is to go on. Source: architecture
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import fields, replace
 from typing import Final
 
 from orchestrator.core.commands import ControlRecording
@@ -19,6 +19,7 @@ from orchestrator.core.recording import (
     OPEN,
     RECORDER,
     Control,
+    Manner,
     Operation,
     Recording,
     RecordingStatus,
@@ -38,7 +39,7 @@ def start_asked(draft: Draft, trigger: RecordingStartAsked) -> None:
     """Begin a recording, unless one runs: then that one is the answer.
 
     Raises:
-        IllegalTransitionError: the session is over, or its recording is being stopped, or is of another mode.
+        IllegalTransitionError: the session is over, its recording is being stopped or taken otherwise.
     """
     session = draft.session
     if not session.is_live:
@@ -47,10 +48,7 @@ def start_asked(draft: Draft, trigger: RecordingStartAsked) -> None:
         )
     old = session.recording
     if old is not None and old.status in OPEN and old.is_to_be != "stop":
-        if trigger.mode and old.mode and trigger.mode != old.mode:
-            raise IllegalTransitionError(
-                f"the session is being recorded as {old.mode!r}; stop that first to start {trigger.mode!r}"
-            )
+        _check_same(old.manner, trigger.manner)
         return
     if old is not None and old.status not in AGAIN:
         raise IllegalTransitionError(
@@ -63,13 +61,23 @@ def start_asked(draft: Draft, trigger: RecordingStartAsked) -> None:
         )
     if old is not None:
         draft.set(earlier_recordings=(*session.earlier_recordings, old))
-    mode = trigger.mode or trigger.default_mode
-    recording = Recording(recording_id=trigger.recording_id, mode=mode)
+    recording = Recording.begin(trigger.recording_id, trigger.manner.over(trigger.default))
     draft.put_recording(recording)
     _open_job(draft)
     if session.room_status in _WITH_ROOM:  # while the room is being created it begins with the room
         draft.put_recording(replace(recording, status=RecordingStatus.STARTING))
         draft.arm("recorder", session.limits.join_s)
+
+
+def _check_same(taken: Manner, asked: Manner) -> None:
+    """Refuse what cannot be changed while a recording runs."""
+    for field in fields(Manner):
+        now, wanted = getattr(taken, field.name), getattr(asked, field.name)
+        if now and wanted and now != wanted:
+            raise IllegalTransitionError(
+                f"the session is being recorded with {field.name} {now!r}; stop that first"
+                f" to start {wanted!r}"
+            )
 
 
 def control_asked(draft: Draft, op: Operation) -> None:

@@ -56,7 +56,10 @@ OPEN: Final = CAPTURING | {_S.IDLE}  # it can be paused, resumed and stopped
 SEALING: Final = RUNNING - CAPTURING  # capture is over, a recorder still has to complete it
 AGAIN: Final = frozenset({_S.STOPPED, _S.COMPLETED, _S.FAILED, _S.DELETED})  # another recording may follow
 
-MODES: Final = ("passthrough", "decoded")  # how media can be taken
+# How media can be taken, and what can be asked of what is encoded.
+MODES: Final = ("passthrough", "tracks")
+QUALITIES: Final = ("low", "medium", "high", "ultra")
+FORMATS: Final = ("mp4", "webm", "mkv")
 
 Operation = Literal["pause", "resume", "stop"]
 
@@ -104,6 +107,23 @@ class Control:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Manner:
+    """How a recording is taken, one of MODES, QUALITIES, FORMATS each; "" says nothing of it."""
+
+    mode: str = ""
+    quality: str = ""
+    format: str = ""
+
+    def over(self, other: Manner) -> Manner:
+        """Give this one, and ``other`` where it says nothing."""
+        return Manner(
+            mode=self.mode or other.mode,
+            quality=self.quality or other.quality,
+            format=self.format or other.format,
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Recording:
     """The facet's record.
 
@@ -113,7 +133,9 @@ class Recording:
         done_op: number of the last operation that a report showed as carried out.
         store: where the recorder keeps it, as it says.
         pauses: as the recorder said; who goes on with the recording is told of them, for the manifest.
-        mode: how it was asked for: passthrough or decoded; "" for as the setting says.
+        mode: how it is taken, one of MODES; in records of before also "decoded", now tracks.
+        quality: one of QUALITIES; "", as in records of before, for as the setting says.
+        format: one of FORMATS; likewise.
         stats: measured by the recorder of the current attempt (duration_s, chunks, bytes, frames, …).
         earlier_stats: the same of the attempts before it, added up.
     """
@@ -126,11 +148,28 @@ class Recording:
     done_op: int = 0
     store: str = ""
     mode: str = ""
+    quality: str = ""
+    format: str = ""
     checkpoints: tuple[Checkpoint, ...] = ()
     pauses: tuple[Pause, ...] = ()
     stats: dict[str, float] = field(default_factory=dict)
     earlier_stats: dict[str, float] = field(default_factory=dict)
     detail: str = ""
+
+    @classmethod
+    def begin(cls, recording_id: RecordingId, manner: Manner) -> Recording:
+        """Give the record of one that nobody took up yet."""
+        return cls(
+            recording_id=recording_id,
+            mode=manner.mode,
+            quality=manner.quality,
+            format=manner.format,
+        )
+
+    @property
+    def manner(self) -> Manner:
+        """How it is taken."""
+        return Manner(mode=self.mode, quality=self.quality, format=self.format)
 
     @property
     def is_running(self) -> bool:

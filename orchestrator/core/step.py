@@ -16,7 +16,7 @@ from orchestrator.core.draft import Decision, Draft
 from orchestrator.core.events import RoomRecreated, SessionCreated
 from orchestrator.core.ids import Identity, RecordingId, RoomName, ServiceId, SessionId, job_id
 from orchestrator.core.jobs import Job
-from orchestrator.core.recording import RECORDER, Recording, RecordingStatus
+from orchestrator.core.recording import RECORDER, Manner, Recording, RecordingStatus
 from orchestrator.core.request_keys import KeyScope
 from orchestrator.core.session import Limits, Session, due_in
 from orchestrator.core.states import Cause, RoomStatus
@@ -57,7 +57,7 @@ class Wanted:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Opening:
-    """Everything a new session is made of. ``recording_id`` given means: record it, as ``recording_mode``."""
+    """Everything a new session is made of. ``recording_id``: record it, as ``recording_manner`` says."""
 
     session_id: SessionId
     room_name: RoomName
@@ -67,7 +67,7 @@ class Opening:
     metadata: dict[str, str] = field(default_factory=dict)
     services: tuple[Wanted, ...] = ()
     recording_id: RecordingId | None = None
-    recording_mode: str = ""
+    recording_manner: Manner = field(default_factory=Manner)
     limits: Limits = field(default_factory=Limits)
     max_duration_s: float | None = None
     request_key: KeyScope | None = None
@@ -104,9 +104,7 @@ def open_session(opening: Opening, now: datetime) -> Decision:
             for number, wanted in enumerate(services, start=1)
         ),
         recording=(
-            Recording(recording_id=opening.recording_id, mode=opening.recording_mode)
-            if opening.recording_id
-            else None
+            Recording.begin(opening.recording_id, opening.recording_manner) if opening.recording_id else None
         ),
         request_key=opening.request_key,
     )

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from orchestrator.core.ids import Identity, JobId, ParticipantSid, RecordingId, RoomSid, ServiceId, WorkerId
-from orchestrator.core.recording import Operation, RecordingStatus
+from orchestrator.core.recording import Manner, Operation, RecordingStatus
 
 Role = Literal["client", "operator", "worker", "recorder"]
 
@@ -188,12 +188,13 @@ class RecordingReported:
 class RecordingStartAsked:
     """A caller wants the session recorded.
 
-    ``recording_id``: of the recording that begins, if one does; ``mode`` "" is ``default_mode``, or as it is.
+    ``recording_id``: of the recording that begins, if one does; what ``manner`` does not say is as in
+    ``default``, or as it is.
     """
 
     recording_id: RecordingId
-    mode: str = ""
-    default_mode: str = ""
+    manner: Manner = field(default_factory=Manner)
+    default: Manner = field(default_factory=Manner)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

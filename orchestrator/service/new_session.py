@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from typing import Literal, Protocol
 
 from orchestrator.core.ids import Identity, RecordingId, RoomName, ServiceId, SessionId
+from orchestrator.core.recording import Manner
 from orchestrator.core.session import Limits, Session
 from orchestrator.core.step import Opening, Wanted
 from orchestrator.ports import CommandRow, Room, Token
@@ -53,7 +54,7 @@ class SessionPolicy:
     livekit_url: str
     limits: Limits
     record_auto: bool = False
-    record_mode: str = ""
+    record_manner: Manner = field(default_factory=Manner)
     max_duration_s: float | None = None
 
 
@@ -112,7 +113,7 @@ def opening_of(
         metadata=request.metadata,
         services=_wanted(request, named),
         recording_id=RecordingId(new_id()) if is_recorded else None,
-        recording_mode=policy.record_mode,
+        recording_manner=policy.record_manner,
         limits=limits,
         max_duration_s=request.max_duration_s or policy.max_duration_s,
     )

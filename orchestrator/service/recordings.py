@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from orchestrator.core.ids import RecordingId, SessionId
-from orchestrator.core.recording import Operation
+from orchestrator.core.recording import Manner, Operation
 from orchestrator.core.request_keys import RequestKey
 from orchestrator.core.session import Session
 from orchestrator.core.triggers import RecordingControlAsked, RecordingStartAsked
@@ -14,26 +14,26 @@ from orchestrator.service.repeats import Repeats
 class RecordingControl:
     """Starts, pauses, resumes and stops recordings."""
 
-    def __init__(self, *, repeats: Repeats, clock: Clock, default_mode: str) -> None:
-        """Make one; ``default_mode`` is how a recording is taken for which nobody says it."""
+    def __init__(self, *, repeats: Repeats, clock: Clock, default: Manner) -> None:
+        """Make one; ``default`` is how a recording is taken for which nobody says it."""
         self._repeats = repeats
         self._clock = clock
-        self._default_mode = default_mode
+        self._default = default
 
-    async def start(self, session_id: SessionId, mode: str, key: RequestKey | None) -> Session:
+    async def start(self, session_id: SessionId, manner: Manner, key: RequestKey | None) -> Session:
         """Begin a recording; while one runs, nothing happens.
 
         Args:
             session_id: whose.
-            mode: passthrough or decoded; "" as the setting says, or as the one that runs.
+            manner: what it does not say is as the settings say, or as with the one that runs.
             key: a repeat begins no other recording, also when the first has ended since.
 
         Raises:
-            IllegalTransitionError: the session is over, or its recording is being stopped or of another mode.
+            IllegalTransitionError: the session is over, or its recording is being stopped or taken otherwise.
             KeyReusedError, SessionNotFoundError, StoreError: as `Repeats.apply`.
         """
         asked = RecordingStartAsked(
-            recording_id=RecordingId(self._clock.new_id()), mode=mode, default_mode=self._default_mode
+            recording_id=RecordingId(self._clock.new_id()), manner=manner, default=self._default
         )
         return await self._repeats.apply(session_id, asked, key)
 

@@ -30,8 +30,8 @@ def assign_frame(session: Session, job: Job, token: Token, recording: RecordingT
         session: whose job it is.
         job: accepted.
         token: for its room.
-        recording: what the settings say of every recording; its id, and the mode that was asked for, are
-            the session's own.
+        recording: what the settings say of every recording; its id, and how it is taken, are the
+            session's own.
     """
     frame = Assign(
         job_id=job.job_id,
@@ -53,8 +53,8 @@ def assign_frame(session: Session, job: Job, token: Token, recording: RecordingT
             for pause in session.recording.pauses
         ],
         mode=session.recording.mode or recording.mode,
-        quality=recording.quality,
-        format=recording.format,
+        quality=session.recording.quality or recording.quality,
+        format=session.recording.format or recording.format,
         keyframe_interval_s=recording.keyframe_interval_s,
     )
     return Assign(

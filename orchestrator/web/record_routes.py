@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 from aiohttp import web
 from msgspec import Struct
 
 from orchestrator.core.ids import SessionId
-from orchestrator.core.recording import MODES, Operation
+from orchestrator.core.recording import FORMATS, MODES, QUALITIES, Manner, Operation
 from orchestrator.core.session import Session
 from orchestrator.web.bodies import read_json
 from orchestrator.web.errors import FieldProblem, FieldsError
@@ -18,13 +18,16 @@ from orchestrator.web.services import SERVICES
 from orchestrator.web.session_view import recording_view
 
 _encode = msgspec.json.Encoder().encode
+_WORDS: Final = {"mode": MODES, "quality": QUALITIES, "format": FORMATS}
 
 
 class StartRecording(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Body of `POST /api/v1/record/start`; without ``mode`` the setting counts."""
+    """Body of `POST /api/v1/record/start`; of what is absent the setting counts."""
 
     session_id: str
     mode: str | None = None
+    quality: str | None = None
+    format: str | None = None
 
 
 class ControlRecording(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -34,14 +37,12 @@ class ControlRecording(Struct, frozen=True, kw_only=True, forbid_unknown_fields=
 
 
 async def start_recording(request: web.Request) -> web.Response:
-    """Record a session, `mode` passthrough or decoded; while one runs, that one is the answer."""
+    """Record a session in a mode, quality and format; while one runs, that one is the answer."""
     services = request.app[SERVICES]
     body = await read_json(request, StartRecording)
-    if body.mode is not None and body.mode not in MODES:
-        sentence = f"{body.mode[:40]!r} is no mode; give {' or '.join(map(repr, MODES))}, or leave it out"
-        raise FieldsError([FieldProblem("mode", sentence)])
+    manner = _manner(body)
     key = await request_key(request, "record/start")
-    return _answer(await services.recording_control.start(SessionId(body.session_id), body.mode or "", key))
+    return _answer(await services.recording_control.start(SessionId(body.session_id), manner, key))
 
 
 async def stop_recording(request: web.Request) -> web.Response:
@@ -70,6 +71,25 @@ async def _control(request: web.Request, op: Operation) -> web.Response:
     body = await read_json(request, ControlRecording)
     key = await request_key(request, f"record/{op}")
     return _answer(await services.recording_control.control(SessionId(body.session_id), op, key))
+
+
+def _manner(body: StartRecording) -> Manner:
+    """Check how the recording is asked for.
+
+    Raises:
+        FieldsError: a word that means nothing; all of them are named.
+    """
+    given = {name: getattr(body, name) for name in _WORDS}
+    problems = [
+        FieldProblem(
+            name, f"{given[name][:40]!r} is no {name}; give one of {', '.join(words)}, or leave it out"
+        )
+        for name, words in _WORDS.items()
+        if given[name] is not None and given[name] not in words
+    ]
+    if problems:
+        raise FieldsError(problems)
+    return Manner(**{name: word or "" for name, word in given.items()})
 
 
 def _answer(session: Session) -> web.Response:

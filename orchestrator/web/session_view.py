@@ -71,6 +71,8 @@ def recording_view(recording: Recording) -> dict[str, Any]:
         "recording_id": recording.recording_id,
         "status": recording.status.value,
         "mode": recording.mode or None,
+        "quality": recording.quality or None,
+        "format": recording.format or None,
         "pending": recording.pending,
         "store": recording.store,
         "tree_size": last.size if last else 0,

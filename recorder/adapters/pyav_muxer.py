@@ -1,6 +1,7 @@
 """Encodes decoded media with PyAV to what MP4 holds: H.264 (libx264) and Opus (libopus), and the init parts.
 
 The containers are opened for their head only (ftyp and moov); fragments are written by core/fragments.py.
+Sound is Opus in MP4 also where pictures are VP8 in WebM: players take the two beside each other.
 """
 
 from __future__ import annotations
@@ -8,7 +9,7 @@ from __future__ import annotations
 import io
 from dataclasses import dataclass
 from fractions import Fraction
-from typing import Any, Final
+from typing import Final
 
 import av
 import av.error
@@ -18,18 +19,20 @@ from av.container import OutputContainer
 from av.video.frame import PictureType
 from av.video.stream import VideoStream
 
+from recorder.adapters.pyav_pictures import FrameScaler, frame_of
+from recorder.adapters.pyav_vpx import Vp8Encoder
 from recorder.core.avc import codec_string, length_prefixed
 from recorder.core.chunking import TrackFormat
 from recorder.core.errors import CaptureError
 from recorder.core.fragments import Packet
+from recorder.core.quality import QUALITIES, Quality
 from recorder.core.timeline import AUDIO_RATE_HZ, AUDIO_TIME_BASE, VIDEO_TIME_BASE
 from recorder.ports import Picture
 
-_QUALITY_CRF: Final = {"low": "30", "medium": "26", "high": "22", "ultra": "18"}
+_FORMATS: Final = ("mp4", "webm", "mkv")
 _HEAD_ONLY: Final = {"movflags": "empty_moov+default_base_moof+frag_custom", "video_track_timescale": "90000"}
 _USUAL_FRAME: Final = 3_000  # ticks: how long a frame stands that no other followed, 1/30 s
 _OPUS_SAMPLES: Final = 960  # 20 ms in each packet
-_OPUS_BIT_RATE: Final = 96_000
 _CHANNELS: Final = 2
 
 
@@ -38,31 +41,42 @@ class PyavEncoders:
     """Makes PyAV encoders; an `Encoders`.
 
     Args:
-        quality: low, medium, high or ultra: x264's constant rate factor 30, 26, 22 or 18.
+        named: low, medium, high or ultra.
+        container: webm for VP8 pictures; mp4, and mkv, which is a container of exports only, for H.264.
     """
 
-    quality: str = "high"
+    named: str = "high"
+    container: str = "mp4"
 
     def __post_init__(self) -> None:
-        if self.quality not in _QUALITY_CRF:
-            raise ValueError(f"quality {self.quality!r} is not one of {', '.join(_QUALITY_CRF)}")
+        if self.named not in QUALITIES:
+            raise ValueError(f"quality {self.named!r} is not one of {', '.join(QUALITIES)}")
+        if self.container not in _FORMATS:
+            raise ValueError(f"format {self.container!r} is not one of {', '.join(_FORMATS)}")
 
-    def video(self, *, width: int, height: int) -> X264Encoder:
-        """Make an H.264 encoder; an odd row or column at the edge is left out."""
-        return X264Encoder(width=width, height=height, crf=_QUALITY_CRF[self.quality])
+    @property
+    def quality(self) -> Quality:
+        """Limits of what they encode."""
+        return QUALITIES[self.named]
+
+    def video(self, *, width: int, height: int) -> X264Encoder | Vp8Encoder:
+        """Make an encoder; an odd row or column at the edge is left out."""
+        encoder = Vp8Encoder if self.container == "webm" else X264Encoder
+        return encoder(width=width, height=height, quality=self.quality)
 
     def audio(self) -> OpusEncoder:
         """Make an Opus encoder."""
-        return OpusEncoder()
+        return OpusEncoder(bit_rate=self.quality.audio_bps)
 
 
 class X264Encoder:
     """H.264 without B-frames and without delay; keyframes only where they are asked for."""
 
-    def __init__(self, *, width: int, height: int, crf: str) -> None:
-        self._width, self._height = width & ~1, height & ~1
+    def __init__(self, *, width: int, height: int, quality: Quality) -> None:
+        self._width, self._height = quality.fit(width, height)
+        self._scaler = FrameScaler(width=self._width, height=self._height)
         container = av.open(io.BytesIO(), "w", format="mp4", container_options=_HEAD_ONLY)
-        stream = container.add_stream("libx264", rate=Fraction(30))
+        stream = container.add_stream("libx264", rate=Fraction(quality.frames_per_s))
         assert isinstance(stream, VideoStream)
         stream.width, stream.height, stream.pix_fmt = self._width, self._height, "yuv420p"
         stream.codec_context.time_base = VIDEO_TIME_BASE
@@ -70,7 +84,9 @@ class X264Encoder:
         stream.codec_context.options = {
             "preset": "veryfast",
             "tune": "zerolatency",
-            "crf": crf,
+            "crf": str(quality.crf),
+            "maxrate": str(quality.video_bps),
+            "bufsize": str(quality.video_bps),  # one second
             "forced-idr": "1",
             "x264-params": "keyint=infinite:scenecut=0",
         }
@@ -88,7 +104,7 @@ class X264Encoder:
 
     def encode(self, picture: Picture, *, pts: int, is_keyframe: bool) -> list[Packet]:
         """Encode one picture."""
-        frame = av.VideoFrame.from_ndarray(self._planes(picture), format="yuv420p")
+        frame = self._scaler.scale(frame_of(picture))
         frame.pts, frame.time_base = pts, VIDEO_TIME_BASE
         frame.pict_type = PictureType.I if is_keyframe else PictureType.NONE
         return self._encode(frame)
@@ -112,30 +128,15 @@ class X264Encoder:
             for packet in packets
         ]
 
-    def _planes(self, picture: Picture) -> np.ndarray[Any, np.dtype[np.uint8]]:
-        data = np.frombuffer(picture.data, dtype=np.uint8)
-        if (picture.width, picture.height) == (self._width, self._height):
-            return data.reshape(self._height * 3 // 2, self._width)
-        # an odd size: leave out the last column or row of luma, and the chroma that belongs to it alone
-        luma_bytes = picture.width * picture.height
-        half_width, half_height = (picture.width + 1) // 2, (picture.height + 1) // 2
-        chroma_bytes = half_width * half_height
-        luma = data[:luma_bytes].reshape(picture.height, picture.width)[: self._height, : self._width]
-        planes = [luma.reshape(-1)]
-        for start in (luma_bytes, luma_bytes + chroma_bytes):
-            chroma = data[start : start + chroma_bytes].reshape(half_height, half_width)
-            planes.append(chroma[: self._height // 2, : self._width // 2].reshape(-1))
-        return np.concatenate(planes).reshape(self._height * 3 // 2, self._width)
-
 
 class OpusEncoder:
     """Opus at 48 kHz, stereo, in packets of 20 ms."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, bit_rate: int) -> None:
         container = av.open(io.BytesIO(), "w", format="mp4", container_options=_HEAD_ONLY)
         stream = container.add_stream("libopus", rate=AUDIO_RATE_HZ)
         assert isinstance(stream, AudioStream)
-        stream.codec_context.bit_rate = _OPUS_BIT_RATE
+        stream.codec_context.bit_rate = bit_rate
         stream.codec_context.time_base = AUDIO_TIME_BASE
         stream.codec_context.format = "s16"
         stream.codec_context.layout = "stereo"

@@ -23,7 +23,7 @@ class TrackFormat:
     Attributes:
         codec: FFmpeg's name.
         mime: container and codec as Media Source Extensions take them.
-        init_part: ftyp and moov.
+        init_part: ftyp and moov, or the head of a WebM.
         width: pixels, 0 for audio; so are ``height``, and ``sample_rate`` and ``channels`` for video.
     """
 
@@ -36,6 +36,11 @@ class TrackFormat:
     height: int = 0
     sample_rate: int = 0
     channels: int = 0
+
+    @property
+    def is_webm(self) -> bool:
+        """Whether its fragments are clusters, and not moof and mdat."""
+        return self.mime.partition(";")[0].endswith("/webm")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -32,12 +32,12 @@ class RecorderParts:
     """What recordings are made with; chosen in wiring.py.
 
     Attributes:
-        encoders: by the quality that the task asks for.
+        encoders: by the quality and format that the task asks for.
     """
 
     archive: Archive
     clock: Clock
-    encoders: Callable[[str], Encoders]
+    encoders: Callable[[str, str], Encoders]
     tracks: Callable[[Job], TrackSource]
     reporter: Callable[[Job], Reporter]
 
@@ -73,7 +73,7 @@ class RecorderHandler(WorkerHandler):
                 pauses=task.gaps,
             ),
             archive=self._parts.archive,
-            encoders=self._parts.encoders(task.quality),
+            encoders=self._parts.encoders(task.quality, task.format),
             clock=self._parts.clock,
             reporter=self._parts.reporter(job),
         )

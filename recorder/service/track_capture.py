@@ -11,9 +11,11 @@ from typing import Final, Protocol
 
 from recorder.core.chunking import Chunk, InitChunk, MediaChunk, TrackFormat
 from recorder.core.errors import CaptureError, StoreLostError
-from recorder.core.fragments import Packet
+from recorder.core.fragments import Packet, encode_fragment
+from recorder.core.pacing import FramePacing
 from recorder.core.segmenting import Fragment, Segmenter
-from recorder.core.timeline import AUDIO_RATE_HZ, AudioTimeline, VideoTimeline
+from recorder.core.timeline import AUDIO_RATE_HZ, VIDEO_TIME_BASE, AudioTimeline, VideoTimeline
+from recorder.core.webm import encode_cluster
 from recorder.ports import AudioEncoder, Clock, Encoders, Picture, Sound, SourceTrack, VideoEncoder
 
 MAX_PICTURES: Final = 15  # half a second at 30 frames/s: what waits is not stored yet
@@ -158,6 +160,7 @@ class TrackCapture:
 
     def _capture_video(self) -> None:
         timeline = VideoTimeline()
+        pacing = FramePacing(self._setup.encoders.quality.frames_per_s, VIDEO_TIME_BASE)
         encoder: VideoEncoder | None = None
         size = (0, 0)
         next_keyframe_us = 0
@@ -169,6 +172,8 @@ class TrackCapture:
                 arrival_us=picture.arrival_us - self._setup.epoch_us,
                 shown_us=None if picture.shown_us is None else picture.shown_us - self._setup.epoch_us,
             )
+            if not pacing.takes(pts):
+                continue
             if encoder is None or size != (picture.width, picture.height):
                 if encoder is not None:
                     self._keep(encoder.finish())
@@ -228,7 +233,7 @@ class TrackCapture:
 
     def _begin_run(self, form: TrackFormat) -> None:
         self._flush()
-        self._segmenter = Segmenter(form.time_base)
+        self._segmenter = Segmenter(form.time_base, encode_cluster if form.is_webm else encode_fragment)
         self._setup.submit(
             InitChunk(track=self._number, identity=self._track.identity, name=self._track.name, format=form)
         )

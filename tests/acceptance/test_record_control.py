@@ -112,7 +112,7 @@ async def test_a_session_is_recorded_paused_taken_over_and_recorded_again(
                 done = await until(client, running, session_id, "completed", "failed")
                 assert done["recording_status"] == "completed", done
                 assert done["statistics"]["paused_s"] > 0
-                second = await client.record_start(session_id, mode="decoded")
+                second = await client.record_start(session_id, mode="tracks")
                 await until(client, running, session_id, "recording")
                 again_s = await drawing.for_s(3)
                 await client.record_stop(session_id)

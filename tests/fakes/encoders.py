@@ -8,6 +8,7 @@ from fractions import Fraction
 from recorder.core.chunking import TrackFormat
 from recorder.core.errors import CaptureError
 from recorder.core.fragments import Packet
+from recorder.core.quality import QUALITIES, Quality
 from recorder.ports import Picture
 
 OPUS_SAMPLES = 960
@@ -79,6 +80,7 @@ class FakeEncoders:
 
     broken: bool = False
     made: list[str] = field(default_factory=list)
+    quality: Quality = QUALITIES["high"]
 
     def video(self, *, width: int, height: int) -> FakeVideoEncoder:
         """Make a video encoder."""

@@ -38,7 +38,7 @@ async def record(folder: Path, recording_id: str, attempt: int) -> None:
     recording = Recording(
         RecordingPlan(recording_id=recording_id, session_id="killed", attempt=attempt),
         archive=Archive(DirChunkStore(folder / "recordings"), keys, str(folder)),
-        encoders=PyavEncoders(quality="low"),
+        encoders=PyavEncoders(named="low"),
         clock=SystemClock(),
         reporter=FakeReporter(),
     )

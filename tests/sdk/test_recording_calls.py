@@ -16,8 +16,9 @@ async def test_the_orchestrator_understands_every_call() -> None:
     async with world.running() as http, Client(world.url) as client:
         session_id = (await world.create(http))["session_id"]
         assert (await client.record_status(session_id))["recording_status"] == "idle"
-        started = await client.record_start(session_id, mode="decoded")
-        assert (started["recording_status"], started["mode"]) == ("starting", "decoded")
+        started = await client.record_start(session_id, mode="tracks", quality="low", format="webm")
+        assert (started["recording_status"], started["mode"]) == ("starting", "tracks")
+        assert (started["quality"], started["format"]) == ("low", "webm")
         assert (await client.record_pause(session_id))["pending"] == "pause"
         assert (await client.record_resume(session_id))["pending"] == "resume"
         assert (await client.record_stop(session_id))["recording_status"] == "failed"

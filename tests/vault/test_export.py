@@ -54,7 +54,7 @@ def out(tmp_path: Path) -> Iterator[Path]:
     """Where the export goes; no temporary file may be left beside it."""
     (tmp_path / "out").mkdir()
     yield tmp_path / "out" / "session.mp4"
-    assert set(os.listdir(tmp_path / "out")) <= {"session.mp4", "session.webm"}
+    assert set(os.listdir(tmp_path / "out")) <= {"session.mp4", "session.webm", "session.mkv"}
 
 
 def decode(path: Path) -> list[tuple[str, list[float]]]:
@@ -179,7 +179,9 @@ def test_where_runs_overlap_the_later_one_is_whole(
 
 def test_vp8_becomes_webm(store: DirChunkStore, folder: Path, out: Path, audio: Track) -> None:
     write_complete(store, (1, 0, make_video(2, codec="vp8")), (2, 300_000, audio))
-    with pytest.raises(ExportError, match=r"makes a webm file: choose a name ending in \.webm"):
+    with pytest.raises(
+        ExportError, match=r"hold this recording's opus, vp8: choose a name ending in \.webm or \.mkv"
+    ):
         export_recording(folder, RING, out)
     report = export_recording(folder, RING, out.with_suffix(".webm"))
     assert report.streams == ("vp8", "opus")
@@ -188,12 +190,27 @@ def test_vp8_becomes_webm(store: DirChunkStore, folder: Path, out: Path, audio: 
     assert audio_times[0] == pytest.approx(0.3, abs=0.02)
 
 
-def test_codecs_that_no_file_takes_together_are_named(
+def test_h264_and_vp8_together_are_matroska_alone(
     store: DirChunkStore, folder: Path, out: Path, video: Track
 ) -> None:
     write_complete(store, (1, 0, make_video(1, codec="vp8")), (2, 0, video))
-    with pytest.raises(ExportError, match="no one file takes h264, vp8"):
+    with pytest.raises(ExportError, match=r"hold this recording's h264, vp8: choose a name ending in \.mkv"):
         export_recording(folder, RING, out)
+    export_recording(folder, RING, out.with_suffix(".mkv"))
+    assert [len(times) for _, times in decode(out.with_suffix(".mkv"))] == [30, 90]
+
+
+def test_the_name_of_the_file_chooses_among_the_containers(
+    store: DirChunkStore, folder: Path, out: Path, video: Track, audio: Track
+) -> None:
+    write_complete(store, (1, 0, video), (2, 300_000, audio))
+    for suffix, names in ((".mp4", "mov,mp4"), (".mkv", "matroska")):
+        export_recording(folder, RING, out.with_suffix(suffix))
+        with av.open(str(out.with_suffix(suffix)), "r") as made:
+            assert made.format.name.startswith(names)
+        (_, video_times), (_, audio_times) = decode(out.with_suffix(suffix))
+        assert len(video_times) == 90
+        assert audio_times[0] == pytest.approx(0.3, abs=0.02)
 
 
 def test_a_wrong_key_is_refused_and_nothing_is_written_or_deleted(

@@ -17,14 +17,16 @@ import av
 from vault.core.prologue import TrackPrologue
 from vault.errors import ExportError
 
-Container = Literal["mp4", "webm"]
+Container = Literal["mp4", "webm", "mkv"]
 
 _CODECS: Final[dict[Container, frozenset[str]]] = {
     "mp4": frozenset({"h264", "hevc", "av1", "opus", "aac"}),
     "webm": frozenset({"vp8", "vp9", "av1", "opus"}),
+    "mkv": frozenset({"h264", "hevc", "vp8", "vp9", "av1", "opus", "aac"}),
 }
+_FFMPEG_NAME: Final[dict[Container, str]] = {"mp4": "mp4", "webm": "webm", "mkv": "matroska"}
 # faststart moves the index to the front, so that a browser plays before it has the whole file.
-_OPTIONS: Final[dict[Container, dict[str, str]]] = {"mp4": {"movflags": "faststart"}, "webm": {}}
+_OPTIONS: Final[dict[Container, dict[str, str]]] = {"mp4": {"movflags": "faststart"}, "webm": {}, "mkv": {}}
 
 
 class ByteReader(Protocol):
@@ -77,17 +79,17 @@ class _TimedPacket:
     output: _Output
 
 
-def choose_container(runs: Sequence[MediaRun]) -> Container:
-    """The file format that takes all codecs of the runs: MP4 if it can be.
+def containers_for(runs: Sequence[MediaRun]) -> list[Container]:
+    """The file formats that take all codecs of the runs, the usual one first: MP4 if it can be.
 
     Raises:
         ExportError: none takes them all.
     """
     codecs = {run.prologue.codec for run in runs}
-    for container, taken in _CODECS.items():
-        if codecs <= taken:
-            return container
-    raise ExportError(f"no one file takes {', '.join(sorted(codecs))} together without encoding again")
+    taking = [container for container, taken in _CODECS.items() if codecs <= taken]
+    if not taking:
+        raise ExportError(f"no one file takes {', '.join(sorted(codecs))} together without encoding again")
+    return taking
 
 
 def remux(runs: Sequence[MediaRun], path: Path, container: Container) -> RemuxedFile:
@@ -104,7 +106,7 @@ def remux(runs: Sequence[MediaRun], path: Path, container: Container) -> Remuxed
     ordered = sorted(runs, key=lambda run: (run.prologue.kind != "video", run.first_us))
     origin_us = min(run.first_us for run in runs)
     try:
-        with av.open(str(path), "w", format=container, options=_OPTIONS[container]) as file:
+        with av.open(str(path), "w", format=_FFMPEG_NAME[container], options=_OPTIONS[container]) as file:
             outputs = _add_streams(file, ordered)
             file.start_encoding()
             result.streams = tuple(output.runs[0].prologue.codec for output in outputs)

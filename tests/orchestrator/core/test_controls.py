@@ -12,7 +12,7 @@ from orchestrator.core.errors import IllegalTransitionError, StaleAttemptError
 from orchestrator.core.events import RecordingChanged
 from orchestrator.core.ids import JobId, RecordingId
 from orchestrator.core.jobs import JobState
-from orchestrator.core.recording import Control, Operation, Pause, RecordingStatus
+from orchestrator.core.recording import Control, Manner, Operation, Pause, RecordingStatus
 from orchestrator.core.states import RoomStatus
 from orchestrator.core.triggers import (
     JobDone,
@@ -42,9 +42,12 @@ R = RecordingStatus
 PAUSE, RESUME, STOP = (RecordingControlAsked(op=op) for op in ("pause", "resume", "stop"))
 
 
+DEFAULT = Manner(mode="passthrough", quality="high", format="mp4")
+
+
 def start(number: int = 1, mode: str = "") -> RecordingStartAsked:
     recording_id = RecordingId(f"rec{number}")
-    return RecordingStartAsked(recording_id=recording_id, mode=mode, default_mode="passthrough")
+    return RecordingStartAsked(recording_id=recording_id, manner=Manner(mode=mode), default=DEFAULT)
 
 
 def lost(attempt: int = 1) -> JobLost:
@@ -85,8 +88,8 @@ def test_a_live_session_gets_a_recorder() -> None:
 
 
 def test_while_the_room_is_created_the_recording_begins_with_it() -> None:
-    early = play(opened("asr"), start(mode="decoded"))
-    assert (early.recording.status, early.recording.mode) == (R.IDLE, "decoded")
+    early = play(opened("asr"), start(mode="tracks"))
+    assert (early.recording.status, early.recording.mode) == (R.IDLE, "tracks")
     assert play(early, CREATED).recording.status is R.STARTING
     assert early.job("recorder").job_id == "s1-2"
 
@@ -98,8 +101,19 @@ def test_a_recording_that_runs_is_the_answer(played: Played) -> None:
 
 
 def test_another_mode_than_the_running_ones_is_refused() -> None:
-    with pytest.raises(IllegalTransitionError, match="recorded as 'passthrough'; stop that first"):
-        decide(CAPTURING, start(2, "decoded"))
+    with pytest.raises(
+        IllegalTransitionError, match="recorded with mode 'passthrough'; stop that first to start 'tracks'"
+    ):
+        decide(CAPTURING, start(2, "tracks"))
+
+
+def test_what_is_not_asked_for_is_as_the_settings_say() -> None:
+    asked = replace(start(), manner=Manner(quality="low", format="webm"))
+    started = play(LIVE, asked).recording
+    assert started.manner == Manner(mode="passthrough", quality="low", format="webm")
+    assert decide(play(LIVE, asked), replace(asked, manner=Manner(format="webm"))).is_empty
+    with pytest.raises(IllegalTransitionError, match="with quality 'low'; stop that first to start 'high'"):
+        decide(play(LIVE, asked), replace(asked, manner=Manner(quality="high")))
 
 
 def test_while_it_is_being_stopped_no_other_one_starts() -> None:

@@ -13,7 +13,7 @@ import pytest
 from orchestrator.core.errors import BarredError, IllegalTransitionError, StaleAttemptError
 from orchestrator.core.ids import Identity, JobId, RecordingId, RoomSid, is_agent
 from orchestrator.core.jobs import Job, JobState
-from orchestrator.core.recording import RECORDER, Operation, RecordingStatus
+from orchestrator.core.recording import RECORDER, Manner, Operation, RecordingStatus
 from orchestrator.core.session import Session
 from orchestrator.core.states import RoomStatus
 from orchestrator.core.step import open_session, step
@@ -292,9 +292,11 @@ class Walk:
         if op is not None:
             return RecordingControlAsked(op=op)
         self.reports += 1
-        mode = self.random.choice(("", "", "decoded"))
+        mode = self.random.choice(("", "", "tracks"))
         return RecordingStartAsked(
-            recording_id=RecordingId(f"rec{self.reports}"), mode=mode, default_mode="passthrough"
+            recording_id=RecordingId(f"rec{self.reports}"),
+            manner=Manner(mode=mode),
+            default=Manner(mode="passthrough"),
         )
 
     def _any_report(self) -> Trigger:

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from orchestrator.core.errors import IllegalTransitionError
-from orchestrator.core.recording import RecordingStatus
+from orchestrator.core.recording import Manner, RecordingStatus
 from orchestrator.core.session import Session
 from orchestrator.service.new_session import NewSession
 from orchestrator.service.recordings import RecordingControl
@@ -17,7 +17,9 @@ from tests.fakes.pull_worker import Pulled, hello
 
 
 def control_of(running: Assembly) -> RecordingControl:
-    return RecordingControl(repeats=running.repeats, clock=running.clock, default_mode="passthrough")
+    return RecordingControl(
+        repeats=running.repeats, clock=running.clock, default=Manner(mode="passthrough", quality="high")
+    )
 
 
 async def say(
@@ -49,11 +51,14 @@ async def test_a_start_is_offered_at_once_with_the_mode_that_was_asked_for() -> 
         pulled = await hello(running, "rec", service="recorder")
         created = await running.sessions.create(NewSession(user_identity="anna", required_services=()))
         await running.now(created.session.id)
-        session = await control_of(running).start(created.session.id, "decoded", None)
+        session = await control_of(running).start(
+            created.session.id, Manner(mode="tracks", quality="low"), None
+        )
         task = await accepted(pulled, session)
         assert session.recording is not None
         assert (task.recording_id, task.task) == (session.recording.recording_id, "capture")
-        assert (task.mode, task.paused, task.op) == ("decoded", False, 0)
+        assert (task.mode, task.quality, task.format) == ("tracks", "low", "mp4")
+        assert (task.paused, task.op) == (False, 0)
 
 
 async def test_who_takes_a_paused_recording_over_is_told_with_the_job() -> None:
@@ -62,7 +67,7 @@ async def test_who_takes_a_paused_recording_over_is_told_with_the_job() -> None:
         created = await running.sessions.create(NewSession(user_identity="anna", required_services=()))
         await running.now(created.session.id)
         control = control_of(running)
-        session = await control.start(created.session.id, "", None)
+        session = await control.start(created.session.id, Manner(), None)
         await accepted(pulled, session)
         await say(pulled, session, 1, "recording")
         await control.control(session.id, "pause", None)
@@ -88,7 +93,7 @@ async def test_an_operation_that_a_newer_one_replaced_is_not_said_again() -> Non
         created = await running.sessions.create(NewSession(user_identity="anna", required_services=()))
         await running.now(created.session.id)
         control = control_of(running)
-        session = await control.start(created.session.id, "", None)
+        session = await control.start(created.session.id, Manner(), None)
         await accepted(pulled, session)
         await control.control(session.id, "pause", None)
         await control.control(session.id, "resume", None)

@@ -28,8 +28,8 @@ async def test_a_session_is_recorded_on_demand_and_only_once(world: World, clien
     session_id = (await world.create(client))["session_id"]
     idle = await (await client.get(f"{RECORD}/status/{session_id}")).json()
     assert (idle["recording_status"], idle["recording_id"], idle["statistics"]) == ("idle", None, {})
-    first = await asked(client, "start", session_id, mode="decoded")
-    assert (first["recording_status"], first["mode"], first["pending"]) == ("starting", "decoded", None)
+    first = await asked(client, "start", session_id, mode="tracks")
+    assert (first["recording_status"], first["mode"], first["pending"]) == ("starting", "tracks", None)
     assert await asked(client, "start", session_id) == first
     shown = await (await client.get(f"/api/v1/sessions/{session_id}")).json()
     assert shown["recording_status"] == "starting"
@@ -74,7 +74,9 @@ async def test_an_ended_session_is_not_recorded(world: World, client: ClientSess
 @pytest.mark.parametrize(
     ("body", "field", "words"),
     [
-        ({"session_id": "S", "mode": "raw"}, "mode", "'raw' is no mode; give 'passthrough' or 'decoded'"),
+        ({"session_id": "S", "mode": "raw"}, "mode", "'raw' is no mode; give one of passthrough, tracks"),
+        ({"session_id": "S", "quality": "best"}, "quality", "'best' is no quality; give one of low, medium"),
+        ({"session_id": "S", "format": "avi"}, "format", "'avi' is no format; give one of mp4, webm, mkv"),
         ({"session_id": "S", "mode": 1}, "mode", "expected"),
         ({}, "session_id", "is required"),
         ({"session_id": "S", "fast": True}, "", "fast"),
@@ -106,7 +108,7 @@ async def test_a_repeat_under_a_key_starts_no_second_recording(world: World, cli
     await asked(client, "stop", session_id)
     again = await (await client.post(f"{RECORD}/start", json=body, headers=headers)).json()
     assert (again["recording_id"], again["recording_status"]) == (first["recording_id"], "failed")
-    other = await client.post(f"{RECORD}/start", json={**body, "mode": "decoded"}, headers=headers)
+    other = await client.post(f"{RECORD}/start", json={**body, "mode": "tracks"}, headers=headers)
     assert other.status == 422
     stopping = await client.post(f"{RECORD}/stop", json=body, headers=headers)
     assert stopping.status == 200  # a key belongs to its route

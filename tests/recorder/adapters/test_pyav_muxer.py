@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from contextlib import suppress
+from dataclasses import replace
 
 import av
 import av.error
@@ -12,8 +13,9 @@ import pytest
 
 from greenroom.synthetic_picture import PictureSource, read_counter
 from greenroom.synthetic_sound import find_beeps, make_block
-from recorder.adapters.pyav_muxer import PyavEncoders
+from recorder.adapters.pyav_muxer import PyavEncoders, X264Encoder
 from recorder.core.errors import CaptureError
+from recorder.core.quality import QUALITIES
 from recorder.core.segmenting import Fragment, Segmenter
 from recorder.core.timeline import AUDIO_TIME_BASE, VIDEO_TIME_BASE
 from tests.fakes.tracks import make_picture
@@ -23,7 +25,7 @@ FIRST = 9_000
 
 
 def encode_video() -> tuple[bytes, list[Fragment]]:
-    encoder = PyavEncoders(quality="low").video(width=1280, height=720)
+    encoder = PyavEncoders("low").video(width=1280, height=720)
     segmenter, source, cut = Segmenter(VIDEO_TIME_BASE), PictureSource(), []
     packets = []
     for number in range(FRAMES):
@@ -78,9 +80,11 @@ def test_sound_stands_where_it_was_put_to_the_millisecond() -> None:
 
 def test_a_quality_that_is_not_known_is_refused() -> None:
     with pytest.raises(ValueError, match="quality 'best' is not one of low, medium, high, ultra"):
-        PyavEncoders(quality="best")
+        PyavEncoders("best")
+    with pytest.raises(ValueError, match="format 'avi' is not one of mp4, webm, mkv"):
+        PyavEncoders("low", "avi")
 
 
 def test_a_size_that_x264_does_not_take_is_a_capture_error() -> None:
     with pytest.raises(CaptureError, match="no encoder for 100000x16"):
-        PyavEncoders().video(width=100_000, height=16)
+        X264Encoder(width=100_000, height=16, quality=replace(QUALITIES["ultra"], width=100_000))

@@ -54,7 +54,7 @@ class Bench:
             drain_timeout_s=0.1,
         )
 
-    def _encoders(self, quality: str) -> FakeEncoders:
+    def _encoders(self, quality: str, _: str) -> FakeEncoders:
         self.qualities.append(quality)
         return FakeEncoders()
 

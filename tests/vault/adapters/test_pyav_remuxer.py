@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import io
+from dataclasses import replace
 from pathlib import Path
 
 import av
+import msgspec
 import pytest
 
 from tests.fakes.media import Track, make_audio, make_video
-from vault.adapters.pyav_remuxer import MediaRun, choose_container, remux
-from vault.errors import IntegrityError
+from vault.adapters.pyav_remuxer import MediaRun, containers_for, remux
+from vault.errors import ExportError, IntegrityError
 
 
 def run_of(track: Track, *, start_us: int = 0) -> MediaRun:
@@ -37,9 +39,12 @@ def test_no_packet_is_encoded_again(tmp_path: Path) -> None:
 
 def test_mp4_is_taken_where_it_can_be() -> None:
     h264, vp8, opus = run_of(make_video(0.1)), run_of(make_video(0.1, codec="vp8")), run_of(make_audio(0.1))
-    assert choose_container([h264, opus]) == "mp4"
-    assert choose_container([opus]) == "mp4"
-    assert choose_container([vp8, opus]) == "webm"
+    assert containers_for([h264, opus]) == ["mp4", "mkv"]
+    assert containers_for([opus]) == ["mp4", "webm", "mkv"]
+    assert containers_for([vp8, opus]) == ["webm", "mkv"]
+    unknown = replace(opus, prologue=msgspec.structs.replace(opus.prologue, codec="pcmu"))
+    with pytest.raises(ExportError, match="no one file takes h264, pcmu"):
+        containers_for([h264, unknown])
 
 
 def test_what_a_reader_raises_comes_out(tmp_path: Path) -> None:
