@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
+from pathlib import Path
 
 import structlog
 
@@ -40,6 +41,7 @@ from orchestrator.service.live import LiveSessions
 from orchestrator.service.liveness import Liveness
 from orchestrator.service.new_session import SessionPolicy
 from orchestrator.service.outgoing import OutgoingWebhooks
+from orchestrator.service.playback import Playback
 from orchestrator.service.pull import PullWorkers
 from orchestrator.service.push import PushWorkers
 from orchestrator.service.reconcile import Reconciler
@@ -55,6 +57,8 @@ from orchestrator.web.server import listening
 from orchestrator.web.services import Services, WebhookVerifier
 from orchestrator.webhook_ports import WebhookSender, WebhookStore
 from sdk.wire import RecordingTask
+from vault.adapters.dir_store import DirChunkStore
+from vault.adapters.key_files import KeyFiles
 
 log = structlog.get_logger(__name__)
 
@@ -162,6 +166,10 @@ class Orchestrator:
         )
         self.push = PushWorkers(sessions=self.sessions, registry=self.registry, dispatch=self.dispatch)
         self.repeats = Repeats(store=parts.store, sessions=self.sessions, push=self.push)
+        self.playback = Playback(
+            DirChunkStore(Path(settings.recording.chunk_store)),
+            lambda: KeyFiles.open(settings.encryption.key_dir),
+        )
         self.webhooks = Webhooks(self.sessions, self.reconciler)
         self.outgoing = OutgoingWebhooks(
             store=parts.store,
@@ -232,6 +240,7 @@ class Orchestrator:
             recording_control=RecordingControl(
                 repeats=self.repeats, clock=self.parts.clock, default=self.settings.recording.manner
             ),
+            playback=self.playback,
             webhooks=self.webhooks,
             verifier=verifier,
             outgoing=self.outgoing,
@@ -241,6 +250,7 @@ class Orchestrator:
 
     async def close(self) -> None:
         """Bring what runs to its end; what stays undone is in the store."""
+        self.playback.close()
         await self.dispatch.close()
         await self.sessions.close()
         await self.commands.close()

@@ -16,23 +16,20 @@ import threading
 from bisect import bisect_right
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Final, Literal
+from typing import Literal
 
 import msgspec
 
-from vault.core.checkpoint import TreeHead, decode_checkpoint
+from vault.core.checkpoint import TreeHead
 from vault.core.ids import RecordingId
-from vault.core.layout import MANIFEST_NAME, checkpoint_name, chunk_name
-from vault.core.manifest import Manifest, decode_manifest, place_track
-from vault.core.note import MAX_NOTE_BYTES
+from vault.core.layout import MANIFEST_NAME, chunk_name
+from vault.core.manifest import Manifest, place_track
 from vault.core.prologue import TrackPrologue
 from vault.errors import FileMissingError, FormatError, IntegrityError
-from vault.listing import AttemptListing, read_listing
+from vault.heads import read_heads, read_manifest
 from vault.ports import KeyRing, RecordingFiles
 from vault.reading import RecordingReader
 from vault.segment_index import AttemptIndex, IndexedRun, Segment
-
-_LOOKS: Final = 5  # a checkpoint is replaced at most every half second; a look takes far less
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -118,18 +115,34 @@ class OpenRecording:
         """How many chunks are indexed."""
         return sum(index.size for index in self._indexes.values())
 
+    def has_its_keys(self) -> bool:
+        """Whether the key records that it was opened with are still stored; a shred takes them away.
+
+        Raises:
+            StoreError: worth trying again.
+        """
+        try:
+            for name in self._reader.key_records:
+                self._files.read_start(name, length=1)
+        except (FileMissingError, FormatError):
+            return False
+        return True
+
     def refresh(self) -> None:
         """Take in what was acknowledged since; a complete recording stays as it is. Raises as `open`."""
         with self._lock:
             if self.manifest is not None:
                 return
-            manifest = self._read_manifest()
-            self.heads = self._heads() if manifest is None else _closed(manifest)
+            files, public_key = self._files, self._key_ring.public_key
+            found = read_manifest(files, public_key, self._recording_id)
+            manifest = None if found is None else found[0]
+            if manifest is None:
+                self.heads = read_heads(files, public_key, self._recording_id)
+            else:
+                self.heads = tuple(close.head for close in manifest.attempts)
             attempts = {head.attempt for head in self.heads}
             if not attempts <= self._reader.attempts:
-                self._reader = RecordingReader.open(
-                    self._files, self._key_ring, recording_id=self._recording_id
-                )
+                self._reader = RecordingReader.open(files, self._key_ring, recording_id=self._recording_id)
             for head in self.heads:
                 index = self._indexes.get(head.attempt)
                 if index is None or index.size > head.size:  # closed before what its recorder still stored
@@ -181,45 +194,6 @@ class OpenRecording:
 
     # --- what there is ---
 
-    def _read_manifest(self) -> Manifest | None:
-        try:
-            data = self._files.read(MANIFEST_NAME, max_bytes=MAX_NOTE_BYTES)
-        except FileMissingError:
-            return None
-        try:
-            return decode_manifest(
-                data, recording_id=self._recording_id, public_key=self._key_ring.public_key
-            )
-        except IntegrityError as error:
-            raise IntegrityError(f"{MANIFEST_NAME}: {error}") from error
-
-    def _heads(self) -> tuple[TreeHead, ...]:
-        """The latest checkpoint of each attempt; a recorder may be replacing them meanwhile."""
-        for look in range(_LOOKS):
-            try:
-                listed = read_listing(self._files).attempts.values()
-                return tuple(self._head(listing) for listing in listed if listing.sizes)
-            except FileMissingError:
-                if look == _LOOKS - 1:
-                    raise
-        raise AssertionError("unreachable")
-
-    def _head(self, listing: AttemptListing) -> TreeHead:
-        name = checkpoint_name(listing.attempt, listing.sizes[-1])
-        data = self._files.read(name, max_bytes=MAX_NOTE_BYTES)
-        try:
-            head = decode_checkpoint(
-                data,
-                recording_id=self._recording_id,
-                attempt=listing.attempt,
-                public_key=self._key_ring.public_key,
-            )
-            if head.size != listing.sizes[-1]:
-                raise FormatError(f"it is the checkpoint over {head.size} leaves")
-        except IntegrityError as error:
-            raise IntegrityError(f"{name}: {error}") from error
-        return head
-
     def _check_coverage(self, manifest: Manifest) -> None:
         """Headers that were altered or cut off show here, before a chunk of them is opened."""
         stored = [
@@ -262,7 +236,3 @@ class OpenRecording:
         if (attempt, leaf) not in self._inits:
             self._inits[attempt, leaf] = self._reader.read_init(attempt, leaf)
         return self._inits[attempt, leaf]
-
-
-def _closed(manifest: Manifest) -> tuple[TreeHead, ...]:
-    return tuple(close.head for close in manifest.attempts)

@@ -78,6 +78,13 @@ class RecordingReader:
         """The attempts whose keys are here."""
         return frozenset(self._attempts)
 
+    @property
+    def key_records(self) -> tuple[str, ...]:
+        """Names of the key records that were opened."""
+        return tuple(
+            key_record_name(record.attempt, record.revision) for record, _ in self._attempts.values()
+        )
+
     def wall_start_us(self, attempt: int) -> int:
         """Unix time in microseconds from which the offsets of an attempt count."""
         return self._attempts[attempt][0].wall_start_us

@@ -10,7 +10,9 @@ from aiohttp import web
 
 from orchestrator.web import (
     health,
+    media_routes,
     participant_routes,
+    playback_routes,
     record_routes,
     recording_routes,
     session_routes,
@@ -69,6 +71,12 @@ ROUTES: Final = (
     Route("GET", f"{API}/record/status/{{session_id}}", record_routes.recording_status),
     Route("GET", f"{API}/recordings", recording_routes.list_recordings),
     Route("GET", _RECORDING, recording_routes.get_recording),
+    Route("GET", f"{_RECORDING}/manifest", playback_routes.get_manifest),
+    Route("GET", f"{_RECORDING}/verify", playback_routes.verify_recording),
+    Route("GET", f"{_RECORDING}/proof/{{chunk}}", playback_routes.prove_chunk),
+    Route("GET", f"{_RECORDING}/tracks", playback_routes.list_tracks),
+    Route("GET", f"{_RECORDING}/tracks/{{track}}/segments", playback_routes.list_segments),
+    Route("GET", f"{_RECORDING}/tracks/{{track}}/media", media_routes.get_media),
     Route("POST", f"{API}/microservices/register", worker_routes.register_worker),
     Route("GET", f"{API}/microservices", worker_routes.list_workers),
     Route("GET", _SERVICE, worker_routes.get_service),

@@ -13,6 +13,7 @@ from orchestrator.service.dispatch import Dispatch
 from orchestrator.service.draining import Drains
 from orchestrator.service.feed import Feed
 from orchestrator.service.outgoing import OutgoingWebhooks
+from orchestrator.service.playback import Playback
 from orchestrator.service.pull import PullWorkers
 from orchestrator.service.push import PushWorkers
 from orchestrator.service.recordings import RecordingControl
@@ -51,6 +52,7 @@ class Services:
     drains: Drains
     repeats: Repeats
     recording_control: RecordingControl
+    playback: Playback
     webhooks: Webhooks
     verifier: WebhookVerifier
     outgoing: OutgoingWebhooks
