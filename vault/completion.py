@@ -20,10 +20,12 @@ from vault.core.manifest import (
     Manifest,
     ManifestAttempt,
     ManifestTrack,
+    decode_manifest,
     encode_manifest,
     place_track,
 )
 from vault.core.merkle import root_hash
+from vault.core.note import MAX_NOTE_BYTES
 from vault.errors import IntegrityError
 from vault.listing import read_listing
 from vault.ports import ChunkStore, KeyRing
@@ -129,11 +131,30 @@ def complete_recording(
     for attempt in attempts:
         _store_final_checkpoint(store, key_ring, recording_id, attempt.head)
     store.put(recording_id, MANIFEST_NAME, note)
-    # Again: a recorder that woke meanwhile removed one, if it had not seen the manifest yet.
-    for attempt in attempts:
-        _store_final_checkpoint(store, key_ring, recording_id, attempt.head)
-    _sweep(store, recording_id, {attempt.attempt: attempt.size for attempt in attempts})
+    _settle(store, key_ring, manifest)
     return manifest
+
+
+def settle_recording(store: ChunkStore, key_ring: KeyRing, *, recording_id: RecordingId) -> None:
+    """Do once more what follows a stored manifest, for a completer that was cut short there.
+
+    Stores the checkpoint at each closed size where it is missing, and sweeps what is no part of the
+    recording. May be repeated; a recording that is as it should be stays as it is.
+
+    Raises:
+        FileMissingError: there is no manifest.
+        IntegrityError: the manifest is bad; nothing is touched.
+        StoreError: worth trying again.
+    """
+    data = store.files(recording_id).read(MANIFEST_NAME, max_bytes=MAX_NOTE_BYTES)
+    _settle(store, key_ring, decode_manifest(data, recording_id=recording_id, public_key=key_ring.public_key))
+
+
+def _settle(store: ChunkStore, key_ring: KeyRing, manifest: Manifest) -> None:
+    # The checkpoints again: a recorder that woke meanwhile removed one, if it had not seen the manifest yet.
+    for attempt in manifest.attempts:
+        _store_final_checkpoint(store, key_ring, manifest.recording, attempt.head)
+    _sweep(store, manifest.recording, {attempt.attempt: attempt.size for attempt in manifest.attempts})
 
 
 def _cut_at_close(result: VerifiedAttempt, close: AttemptClose) -> VerifiedAttempt:

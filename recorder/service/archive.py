@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from vault.completion import RecordingFacts, complete_recording
+from vault.completion import RecordingFacts, complete_recording, settle_recording
 from vault.core.ids import parse_recording_id
 from vault.core.manifest import AttemptClose, CaptureMode, Gap
 from vault.listing import read_listing
@@ -73,12 +73,14 @@ class Archive:
         capture: CaptureMode,
         gaps: Sequence[Gap] = (),
     ) -> None:
-        """Write the manifest; when it is there already, from before a crash, leave it as it is.
+        """Write the manifest; when it is there already, from before a crash, do what comes after it.
 
         Raises:
             VaultError: what is stored does not lead to the closed heads, or the store refused.
         """
-        if not self.is_complete(recording_id):
+        if self.is_complete(recording_id):
+            self.settle(recording_id)
+        else:
             complete_recording(
                 self.store,
                 self.key_ring,
@@ -88,6 +90,10 @@ class Archive:
                     session=session_id, capture=capture, cut_marks_us=cut_marks_us, gaps=gaps
                 ),
             )
+
+    def settle(self, recording_id: str) -> None:
+        """Sweep what is no part of a recording that has its manifest; see `settle_recording`."""
+        settle_recording(self.store, self.key_ring, recording_id=parse_recording_id(recording_id))
 
     def verify(self, recording_id: str) -> str:
         """Verify everything that is stored.

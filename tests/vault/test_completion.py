@@ -16,7 +16,7 @@ from tests.fakes.recordings import (
     put_second,
     write_seconds,
 )
-from vault.completion import RecordingFacts, complete_recording
+from vault.completion import RecordingFacts, complete_recording, settle_recording
 from vault.core.manifest import AttemptClose, Gap
 from vault.errors import ChunkExistsError, IntegrityError, StoreError
 from vault.recovery import recover_attempt
@@ -159,6 +159,45 @@ def test_a_recorder_that_wakes_while_the_manifest_is_written_takes_none_either(
     store.before_put = wake
     complete(store, RING, close)
     assert verify(store).exit_code == 0
+
+
+def test_what_a_completer_left_undone_after_its_manifest_is_done_by_the_next(store: MemoryChunkStore) -> None:
+    frozen = open_writer(store, RING)
+    write_seconds(frozen)
+    frozen.checkpoint()
+    close = recover(store)
+
+    def wake_and_die(name: str) -> None:
+        if name == "manifest":  # the frozen recorder wakes before it can see it
+            put_second(frozen, 1, 3)
+            store.before_put = lambda name: None
+            frozen.checkpoint()
+            store.before_put = die
+
+    def die(name: str) -> None:
+        if name.startswith("1/checkpoint"):
+            raise StoreError("killed")
+
+    store.before_put = wake_and_die
+    with pytest.raises(StoreError, match="killed"):
+        complete(store, RING, close)
+    assert verify(store).exit_code == 1  # the checkpoint at the closed size is gone
+    store.before_put = lambda name: None
+    settle_recording(store, RING, recording_id=RECORDING)
+    report = verify(store)
+    assert (report.exit_code, report.ignored) == (0, ())
+
+
+def test_a_bad_manifest_is_not_acted_on(store: MemoryChunkStore) -> None:
+    writer = open_writer(store, RING)
+    write_seconds(writer)
+    complete(store, RING, writer.close())
+    stored = store.recordings[RECORDING]
+    stored["manifest"] = stored["manifest"].replace(b"session-1", b"session-2")
+    stored["1/chunk-0000000011"] = b"late"
+    with pytest.raises(IntegrityError):
+        settle_recording(store, RING, recording_id=RECORDING)
+    assert "1/chunk-0000000011" in stored
 
 
 def test_another_manifest_is_not_written_over_the_first(store: MemoryChunkStore) -> None:

@@ -67,6 +67,19 @@ def test_a_manifest_that_is_there_is_left_as_it_is(archive: Archive) -> None:
     assert archive.verify(RECORDING) == ""
 
 
+def test_what_came_after_a_manifest_is_swept_by_the_next_completer(archive: Archive) -> None:
+    leave_behind(archive, 1)
+    closes = archive.close_earlier(RECORDING, before=9)
+    archive.complete(RECORDING, session_id="s", closes=closes, cut_marks_us=[], capture="decoded")
+    assert isinstance(archive.store, MemoryChunkStore)
+    stored = archive.store.recordings[RECORDING]
+    whole = dict(stored)
+    stored["1/chunk-0000000009"] = b"from a recorder that woke"
+    stored["manifest.00.tmp"] = b"from a completer that was killed"
+    archive.complete(RECORDING, session_id="s", closes=closes, cut_marks_us=[], capture="decoded")
+    assert stored == whole
+
+
 def test_a_damaged_attempt_is_named(archive: Archive) -> None:
     leave_behind(archive, 1)
     assert isinstance(archive.store, MemoryChunkStore)
