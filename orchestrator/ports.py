@@ -19,6 +19,14 @@ from orchestrator.core.workers import Registration
 from sdk.wire import JoinRoom, LeaveRoom
 
 
+@dataclass(frozen=True, slots=True)
+class Uptime:
+    """Time that nobody can set: seconds since the machine's start, and a name for that start."""
+
+    boot: str
+    seconds: float
+
+
 class Clock(Protocol):
     """Time and randomness. Adapter: system; fake: tests/fakes/clock.py."""
 
@@ -27,6 +35,9 @@ class Clock(Protocol):
 
     def monotonic(self) -> float:
         """Give seconds that only grow, for measuring durations."""
+
+    def uptime(self) -> Uptime | None:
+        """Give how long the machine runs, asleep or not; None where nothing can tell."""
 
     def new_id(self) -> str:
         """Give a new uuid4 from the system's random source."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Any, Final, TypeVar
 
 import msgspec
@@ -25,8 +26,13 @@ class _Read(Struct, frozen=True):
     record: msgspec.Raw
 
 
+class _Change(Struct, frozen=True):
+    updated_at: datetime
+
+
 _encoder: Final = msgspec.json.Encoder()
 _envelope: Final = msgspec.json.Decoder(_Read)
+_change: Final = msgspec.json.Decoder(_Change)
 _session: Final = msgspec.json.Decoder(Session)
 _command: Final[msgspec.json.Decoder[Command]] = msgspec.json.Decoder(Command)
 _worker: Final = msgspec.json.Decoder(Registration)
@@ -48,6 +54,15 @@ def decode_session(data: bytes) -> Session:
         StoreError: it was written by a newer version, or is damaged.
     """
     return _decode(data, _session, "session")
+
+
+def updated_at_of(data: bytes) -> datetime:
+    """Decode no more of a session than when it was last changed.
+
+    Raises:
+        StoreError: it was written by a newer version, or is damaged.
+    """
+    return _decode(data, _change, "session").updated_at
 
 
 def encode_command(command: Command) -> bytes:

@@ -27,6 +27,7 @@ from orchestrator.adapters.sqlite_catalog import SqliteCatalog
 from orchestrator.adapters.sqlite_commits import Written, commit_changes, prepare_change
 from orchestrator.adapters.sqlite_lane import Job, Lane
 from orchestrator.adapters.sqlite_schema import FileLock, connect, make_folder, prepare
+from orchestrator.adapters.sqlite_time import begin_time
 from orchestrator.adapters.sqlite_webhooks import SqliteWebhooks
 from orchestrator.core.errors import OrchestratorError, SessionNotFoundError, SettingsError, StoreError
 from orchestrator.core.events import RegistryEvent
@@ -48,7 +49,7 @@ class SqliteSessionStore:
 
     Args:
         path: the file; its folder is made. `<path>.lock` beside it keeps other processes out.
-        clock: the store's time.
+        clock: the store's time; it does not go back across starts though the clock may (`sqlite_time`).
         instance_id: who claims commands.
         lease_s: how long a claim holds.
         timeout_s: how long a call waits for its thread.
@@ -68,6 +69,7 @@ class SqliteSessionStore:
     ) -> None:
         self._path = path
         self._clock = clock
+        self._ahead = timedelta()  # of the clock
         self._instance_id = instance_id
         self._lease = round(lease_s * 1e6)
         self._on_commit = on_commit
@@ -99,8 +101,8 @@ class SqliteSessionStore:
         await asyncio.to_thread(self._close_file)
 
     def now(self) -> datetime:
-        """Give the clock's time."""
-        return self._clock.now()
+        """Give the store's time: the clock's, unless that was set back since the file was last used."""
+        return self._clock.now() + self._ahead
 
     async def commit(self, change: Change, *, is_patient: bool = False) -> tuple[CommandRow, ...]:
         """Write a change in one atomic operation."""
@@ -210,7 +212,7 @@ class SqliteSessionStore:
         await self._writer.call(work)
 
     def _ticks(self) -> int:
-        return rows.to_ticks(self._clock.now())
+        return rows.to_ticks(self.now())
 
     # --- in threads ---
 
@@ -221,6 +223,7 @@ class SqliteSessionStore:
             writer = connect(self._path, is_writer=True)
             self._connections.append(writer)
             self._generation, self._deployment_id = prepare(writer, self._path, self._clock)
+            self._ahead = begin_time(writer, self._clock)
             self._connections.append(connect(self._path, is_writer=False))
             self._cursors = [connection.cursor() for connection in self._connections]
             self._head = rows.read_head(self._cursors[0])

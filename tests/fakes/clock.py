@@ -5,6 +5,8 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
+from orchestrator.ports import Uptime
+
 START = datetime(2026, 11, 21, 12, 0, tzinfo=UTC)
 
 
@@ -14,12 +16,14 @@ class FakeClock:
     Attributes:
         wall: what `now` gives; may be set, also backwards, as a machine's clock can be.
         seconds: what `monotonic` gives.
+        boot: what `uptime` names the machine's start, since when `seconds` passed; "" knows of none.
         luck: what `random` gives.
     """
 
     def __init__(self, wall: datetime = START) -> None:
         self.wall = wall
         self.seconds = 0.0
+        self.boot = "boot"
         self.luck = 0.5
         self._ids = 0
 
@@ -35,6 +39,10 @@ class FakeClock:
     def monotonic(self) -> float:
         """Give the seconds that passed."""
         return self.seconds
+
+    def uptime(self) -> Uptime | None:
+        """Give the seconds that passed since `boot`."""
+        return Uptime(boot=self.boot, seconds=self.seconds) if self.boot else None
 
     def new_id(self) -> str:
         """Give the next of 00000000-0000-4000-8000-000000000001, …2, …3."""

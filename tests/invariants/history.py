@@ -242,7 +242,7 @@ class Left:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Started:
-    """An orchestrator serves. ``skew_s``: how far its clock is off."""
+    """An orchestrator serves. ``skew_s``: how far the store's time is off."""
 
     at: float
     instance: str

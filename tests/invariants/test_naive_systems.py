@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from datetime import datetime
 
 import pytest
 
@@ -61,6 +62,13 @@ class _Forgetful(Durable):
             row = CommandRow(id=-1, session_id=change.session.id, command=change.commands[0], fence=1)
             return (row,)
         return await super().commit(change, is_patient=is_patient)
+
+
+class _AtTheClocksWord(Durable):
+    """Begins each life at what the machine's clock shows."""
+
+    def now(self) -> datetime:
+        return self._clock.now()
 
 
 def _webhooks_are_the_truth(process: Process) -> None:
@@ -142,12 +150,12 @@ def _jobs_kept_by_the_dead(process: Process) -> None:
     process.orchestrator.dispatch.lose_jobs = nothing  # type: ignore[method-assign]
 
 
-def _with(kind: str, *, has_webhooks: bool | None = None) -> Callable[[int], Plan]:
+def _with(kind: str, *, has_webhooks: bool | None = None, luck: float = 0.3) -> Callable[[int], Plan]:
     """Draw a seed's plan with one more fault of a kind in the middle of it."""
 
     def plan(seed: int) -> Plan:
         drawn = plan_of(seed)
-        fault = FaultAt(kind=kind, at_s=drawn.faulty_s * 0.6, for_s=6.0, luck=0.3)
+        fault = FaultAt(kind=kind, at_s=drawn.faulty_s * 0.6, for_s=6.0, luck=luck)
         return Plan(
             clients=4,
             workers=drawn.workers,
@@ -180,6 +188,12 @@ NAIVE: list[tuple[str, str, Naive, Callable[[int], Plan]]] = [
     ("acknowledged before stored", "I11", Naive(disk=_Forgetful), _with("crash")),
     ("keys that nobody looks at", "I12", Naive(change=_keys_are_ignored), _with("requests lost")),
     ("the machine's clock followed", "I13", Naive(change=_follows_the_clock), _with("clock jumps")),
+    (
+        "the clock believed at each start",
+        "I1",
+        Naive(disk=_AtTheClocksWord),
+        _with("clock jumps, then crash", luck=0.8),
+    ),
     ("nobody removed", "I5", Naive(change=_nobody_removed), _with("worker frozen")),
 ]
 

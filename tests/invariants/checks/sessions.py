@@ -56,13 +56,14 @@ def check_i1(history: History) -> list[Violation]:
         if views.take(record):
             bare.see(record.at, (f"{s.id} {s.room_status.value} without a deadline" for s in _bare(views)))
     found = bare.end(history.ended_at)
+    armed = _armed(history)
     for before, after in _spans(history):
         session = before.session
         if session.is_over:
             continue
         end = after.at if after is not None else history.ended_at
         for name, deadline in session.deadlines.items():
-            due_s = _due_s(deadline, skew_s)
+            due_s = min(_due_s(deadline, skew_s), armed[session.id, deadline.arming][1])
             late_s = end - max(due_s, begun)
             if late_s > SWEEP_S + SLACK_S + (LOOK_S if name == "client" else 0.0):
                 state = session.room_status.value
@@ -195,10 +196,11 @@ def check_i12(history: History) -> list[Violation]:
 def check_i13(history: History) -> list[Violation]:
     """Time: what a deadline does is not done more than 1 s early, nor late, whatever a machine's clock does.
 
-    Judged within one instance's life: there the store's time is monotonic (SQLite).
+    The store's time never goes back (SQLite), so late is judged across all starts. A start may follow a clock
+    that was set forward, so early is judged within one instance's life.
     """
     found = []
-    since: dict[str, tuple[str, float]] = {}  # by session and arming: who armed it, when it is due
+    since = _armed(history)
     last: dict[str, Session] = {}
     healthy = history.healed_at + PAUSE_S
     for record in history.of(Committed):
@@ -208,21 +210,27 @@ def check_i13(history: History) -> list[Violation]:
             armed = before.deadlines.get(name) if before is not None else None
             if armed is None:
                 continue
-            owner, due_s = since.get(f"{session.id} {armed.arming}", ("", 0.0))
-            if owner != record.instance:
-                continue
-            if record.at < due_s - 1.0:
+            owner, due_s = since[session.id, armed.arming]
+            if owner == record.instance and record.at < due_s - 1.0:
                 what = f"{session.id} did by {name!r} what was due {due_s - record.at:.2f} s later"
                 found.append(Violation(invariant="I13", at=record.at, what=what))
             late_s = record.at - max(due_s, healthy)
             if late_s > SWEEP_S + SLACK_S + (LOOK_S if name == "client" else 0.0):
                 what = f"{session.id} did by {name!r} what was due {late_s:.2f} s before"
                 found.append(Violation(invariant="I13", at=record.at, what=what))
-        for deadline in session.deadlines.values():
-            left_s = (deadline.due - record.store_at).total_seconds()
-            since.setdefault(f"{session.id} {deadline.arming}", (record.instance, record.at + left_s))
         last[session.id] = session
     return found
+
+
+def _armed(history: History) -> dict[tuple[str, int], tuple[str, float]]:
+    """Give by session and arming who armed a deadline, and when it is due for the world outside."""
+    armed: dict[tuple[str, int], tuple[str, float]] = {}
+    for record in history.of(Committed):
+        for deadline in record.session.deadlines.values():
+            left_s = (deadline.due - record.store_at).total_seconds()
+            key = (record.session.id, deadline.arming)
+            armed.setdefault(key, (record.instance, record.at + left_s))
+    return armed
 
 
 def _fired(before: Session | None, record: Committed) -> Iterator[str]:
@@ -266,7 +274,7 @@ def _has_cause(session: Session, at: float, skew_s: float) -> bool:
 
 
 def _due_s(deadline: Deadline, skew_s: float) -> float:
-    """Give when a deadline is due by the clock of the last instance, in virtual seconds."""
+    """Give when a deadline is due by the store's time in the last instance, in virtual seconds."""
     return (deadline.due - START).total_seconds() - skew_s
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from orchestrator.adapters.memory_store import MemorySessionStore
 from orchestrator.core.errors import OrchestratorError
@@ -12,6 +12,7 @@ from orchestrator.core.ids import InstanceId, SessionId, WorkerId
 from orchestrator.core.request_keys import RequestKey
 from orchestrator.core.workers import Registration
 from orchestrator.ports import Change, Clock, CommandRow, position_of
+from tests.fakes.clock import START
 from tests.invariants.history import (
     Appended,
     Claimed,
@@ -37,10 +38,21 @@ class Durable(MemorySessionStore):
         self._history = history
         self._time = time
         self._op = 0
+        self._ahead = timedelta()  # of the clock
+        self._began: timedelta | None = None  # the store's time less the machine's uptime
 
     def taken_by(self, instance: InstanceId, clock: Clock, on_commit: Callable[[int], None]) -> None:
         """Be opened by another process: from here on its clock is the store's."""
         self._instance_id, self._clock, self._on_commit = instance, clock, on_commit
+        up = clock.uptime()
+        assert up is not None, "the simulation's machine knows how long it runs"
+        began = clock.now() - START - timedelta(seconds=up.seconds)
+        self._began = began if self._began is None else max(self._began, began)
+        self._ahead = self._began - began
+
+    def now(self) -> datetime:
+        """Give the store's time, which no start sets back."""
+        return self._clock.now() + self._ahead
 
     async def commit(self, change: Change, *, is_patient: bool = False) -> tuple[CommandRow, ...]:
         """Write a change, and that it was written."""

@@ -141,8 +141,7 @@ def _restart(world: World, fault: FaultAt) -> None:
 
 
 def _clock(world: World, fault: FaultAt) -> None:
-    if not world.stage.skew_s:  # one step: what a clock that goes there and back does is not promised
-        world.stage.skew_s = 300.0 if fault.luck < 0.5 else -300.0
+    world.stage.skew_s = 300.0 if fault.luck < 0.5 else -300.0
 
 
 def _clock_and_crash(world: World, fault: FaultAt) -> None:

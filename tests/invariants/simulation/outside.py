@@ -20,7 +20,7 @@ from orchestrator.core.request_keys import BoundKey, KeyScope, RequestKey
 from orchestrator.core.session import Session
 from orchestrator.core.triggers import Participant
 from orchestrator.core.workers import Registration
-from orchestrator.ports import CallOutcome, Change, CommandRow, Dispatch, FeedPage, Room, Token
+from orchestrator.ports import CallOutcome, Change, CommandRow, Dispatch, FeedPage, Room, Token, Uptime
 from sdk.wire import JoinRoom, LeaveRoom
 from tests.invariants.simulation.durable import Durable
 from tests.invariants.simulation.livekit import LiveKit
@@ -63,6 +63,10 @@ class SimClock:
     def monotonic(self) -> float:
         """Give the virtual seconds."""
         return self._stage.time()
+
+    def uptime(self) -> Uptime:
+        """Give the virtual seconds: the machine itself is never started anew."""
+        return Uptime(boot="machine", seconds=self._stage.time())
 
     def new_id(self) -> str:
         """Give a uuid4 of the seed's."""

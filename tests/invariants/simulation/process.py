@@ -23,6 +23,7 @@ from orchestrator.settings import (
 )
 from orchestrator.web.sse import EventStreams
 from orchestrator.wiring import Orchestrator, Parts
+from tests.fakes.clock import START
 from tests.fakes.receivers import FakeSender
 from tests.invariants.history import Started, Stopped
 from tests.invariants.simulation.durable import Durable
@@ -146,7 +147,8 @@ class Process:
             self.die("could not start")
             return
         self.is_up = True
-        stage.history.add(Started(at=stage.time(), instance=self.instance, skew_s=self.clock.skew_s))
+        skew_s = (self.disk.now() - START).total_seconds() - stage.time()
+        stage.history.add(Started(at=stage.time(), instance=self.instance, skew_s=skew_s))
         try:
             await self.orchestrator.run()
         except asyncio.CancelledError:

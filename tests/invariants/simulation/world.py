@@ -204,7 +204,6 @@ class World:
 
     def _heal(self) -> None:
         """Put everything right, for good; whoever is dead starts anew."""
-        stage = self.stage
         self.is_healed = True
         for name, value in vars_of(Weather()).items():
             setattr(self.weather, name, value)
@@ -219,12 +218,6 @@ class World:
             worker.start()
         if self.process is not None:
             self.process.crashes.calls_left = None
-            # A clock that is ahead may stay so. One that stepped back across a restart makes every deadline
-            # late by the step, until it is put right.
-            if stage.skew_s < 0:
-                stage.skew_s = 0.0
-                if self.process.clock.skew_s:
-                    self.process.die("its clock was put right")
 
     def workers(self) -> list[PullWorker | PushWorker]:
         """Give all workers."""

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import time
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from uuid import UUID
 
 import pytest
 
+from orchestrator.adapters import system
 from orchestrator.adapters.system import SystemClock
 
 
@@ -32,3 +34,16 @@ def test_ids_and_chance() -> None:
     assert len(ids) == 100
     assert all(UUID(value).version == 4 for value in ids)
     assert all(0 <= clock.random() < 1 for _ in range(100))
+
+
+def test_the_machine_runs_as_long_as_linux_says() -> None:
+    first, second = SystemClock().uptime(), SystemClock().uptime()
+    assert first is not None
+    assert second is not None
+    assert first.boot == second.boot == Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+    assert 0 < first.seconds < second.seconds < time.clock_gettime(time.CLOCK_BOOTTIME)
+
+
+def test_where_nothing_tells_how_long_the_machine_runs(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(system, "_BOOT_ID", Path("/nowhere"))
+    assert SystemClock().uptime() is None
