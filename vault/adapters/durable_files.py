@@ -51,7 +51,9 @@ def destroy_durably(path: Path) -> None:
             return
         sync_directory(path.parent)
     with suppress(FileNotFoundError):
-        _overwrite(temporary)
+        # A put that was cut short leaves one file under two names: its temporary one goes alone.
+        if temporary != path or os.lstat(temporary).st_nlink == 1:
+            _overwrite(temporary)
         os.unlink(temporary)
     sync_directory(path.parent)
 

@@ -95,3 +95,10 @@ def test_what_a_link_leads_to_is_not_overwritten(tmp_path: Path) -> None:
     with pytest.raises(OSError, match="symbolic links"):
         destroy_durably(link)
     assert target.read_bytes() == b"kept"
+
+
+def test_what_a_put_that_was_cut_short_left_is_removed_without_the_file_it_became(tmp_path: Path) -> None:
+    create_durably(tmp_path / "key-record", b"wrapped")
+    os.link(tmp_path / "key-record", tmp_path / "key-record.00.tmp")  # killed before it was unlinked
+    destroy_durably(tmp_path / "key-record.00.tmp")
+    assert (tmp_path / "key-record").read_bytes() == b"wrapped"
