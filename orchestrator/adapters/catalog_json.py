@@ -2,31 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any, Final, TypeVar
+from typing import Final
 
 import msgspec
-from msgspec import Struct
 
+from orchestrator.adapters.record_envelope import seal, unseal
 from orchestrator.core.catalog import CatalogRecord, Custody
-from orchestrator.core.errors import StoreError
-
-_T = TypeVar("_T")
 
 SCHEMA_VERSION: Final = 1  # of these records; one with a higher number is refused
 
 
-class _Written(Struct, frozen=True):
-    schema_version: int
-    record: Any
-
-
-class _Read(Struct, frozen=True):
-    schema_version: int
-    record: msgspec.Raw
-
-
-_encoder: Final = msgspec.json.Encoder()
-_envelope: Final = msgspec.json.Decoder(_Read)
 _record: Final = msgspec.json.Decoder(CatalogRecord)
 _custody: Final = msgspec.json.Decoder(Custody)
 
@@ -37,7 +22,7 @@ def encode(record: CatalogRecord | Custody) -> bytes:
     Raises:
         ValueError: a text in it is not encodable as UTF-8.
     """
-    return _encoder.encode(_Written(schema_version=SCHEMA_VERSION, record=record))
+    return seal(record, schema_version=SCHEMA_VERSION)
 
 
 def decode_record(data: bytes) -> CatalogRecord:
@@ -46,7 +31,7 @@ def decode_record(data: bytes) -> CatalogRecord:
     Raises:
         StoreError: it was written by a newer version, or is damaged.
     """
-    return _decode(data, _record, "recording")
+    return unseal(data, _record, newest=SCHEMA_VERSION, what="recording")
 
 
 def decode_custody(data: bytes) -> Custody:
@@ -55,17 +40,4 @@ def decode_custody(data: bytes) -> Custody:
     Raises:
         StoreError: it was written by a newer version, or is damaged.
     """
-    return _decode(data, _custody, "recording's custody")
-
-
-def _decode(data: bytes, decoder: msgspec.json.Decoder[_T], what: str) -> _T:
-    try:
-        envelope = _envelope.decode(data)
-        if envelope.schema_version > SCHEMA_VERSION:
-            raise StoreError(
-                f"a stored {what} has schema version {envelope.schema_version} and this version of Greenroom"
-                f" reads up to {SCHEMA_VERSION}; start the newer version again"
-            )
-        return decoder.decode(envelope.record)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise StoreError(f"a stored {what} cannot be read: {error}") from error
+    return unseal(data, _custody, newest=SCHEMA_VERSION, what="recording's custody")

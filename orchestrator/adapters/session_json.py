@@ -3,35 +3,21 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Any, Final, TypeVar
+from typing import Final
 
 import msgspec
 from msgspec import Struct
 
+from orchestrator.adapters.record_envelope import seal, unseal
 from orchestrator.core.commands import Command
-from orchestrator.core.errors import StoreError
 from orchestrator.core.session import SCHEMA_VERSION, Session
 from orchestrator.core.workers import Registration
-
-_T = TypeVar("_T")
-
-
-class _Written(Struct, frozen=True):
-    schema_version: int
-    record: Any
-
-
-class _Read(Struct, frozen=True):
-    schema_version: int
-    record: msgspec.Raw
 
 
 class _Change(Struct, frozen=True):
     updated_at: datetime
 
 
-_encoder: Final = msgspec.json.Encoder()
-_envelope: Final = msgspec.json.Decoder(_Read)
 _change: Final = msgspec.json.Decoder(_Change)
 _session: Final = msgspec.json.Decoder(Session)
 _command: Final[msgspec.json.Decoder[Command]] = msgspec.json.Decoder(Command)
@@ -53,7 +39,7 @@ def decode_session(data: bytes) -> Session:
     Raises:
         StoreError: it was written by a newer version, or is damaged.
     """
-    return _decode(data, _session, "session")
+    return unseal(data, _session, newest=SCHEMA_VERSION, what="session")
 
 
 def updated_at_of(data: bytes) -> datetime:
@@ -62,7 +48,7 @@ def updated_at_of(data: bytes) -> datetime:
     Raises:
         StoreError: it was written by a newer version, or is damaged.
     """
-    return _decode(data, _change, "session").updated_at
+    return unseal(data, _change, newest=SCHEMA_VERSION, what="session").updated_at
 
 
 def encode_command(command: Command) -> bytes:
@@ -80,7 +66,7 @@ def decode_command(data: bytes) -> Command:
     Raises:
         StoreError: it was written by a newer version, or is damaged.
     """
-    return _decode(data, _command, "command")
+    return unseal(data, _command, newest=SCHEMA_VERSION, what="command")
 
 
 def encode_worker(worker: Registration) -> bytes:
@@ -98,21 +84,8 @@ def decode_worker(data: bytes) -> Registration:
     Raises:
         StoreError: it was written by a newer version, or is damaged.
     """
-    return _decode(data, _worker, "registration")
+    return unseal(data, _worker, newest=SCHEMA_VERSION, what="registration")
 
 
 def _encode(record: Session | Command | Registration) -> bytes:
-    return _encoder.encode(_Written(schema_version=SCHEMA_VERSION, record=record))
-
-
-def _decode(data: bytes, decoder: msgspec.json.Decoder[_T], what: str) -> _T:
-    try:
-        envelope = _envelope.decode(data)
-        if envelope.schema_version > SCHEMA_VERSION:
-            raise StoreError(
-                f"a stored {what} has schema version {envelope.schema_version} and this version of Greenroom"
-                f" reads up to {SCHEMA_VERSION}; start the newer version again"
-            )
-        return decoder.decode(envelope.record)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise StoreError(f"a stored {what} cannot be read: {error}") from error
+    return seal(record, schema_version=SCHEMA_VERSION)

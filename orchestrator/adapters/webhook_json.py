@@ -2,31 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any, Final, TypeVar
+from typing import Final
 
 import msgspec
-from msgspec import Struct
 
-from orchestrator.core.errors import StoreError
+from orchestrator.adapters.record_envelope import seal, unseal
 from orchestrator.core.webhook_targets import DeadLetter, Progress, WebhookTarget
-
-_T = TypeVar("_T")
 
 SCHEMA_VERSION: Final = 1  # of these records; one with a higher number is refused
 
 
-class _Written(Struct, frozen=True):
-    schema_version: int
-    record: Any
-
-
-class _Read(Struct, frozen=True):
-    schema_version: int
-    record: msgspec.Raw
-
-
-_encoder: Final = msgspec.json.Encoder()
-_envelope: Final = msgspec.json.Decoder(_Read)
 _target: Final = msgspec.json.Decoder(WebhookTarget)
 _progress: Final = msgspec.json.Decoder(Progress)
 _letter: Final = msgspec.json.Decoder(DeadLetter)
@@ -34,7 +19,7 @@ _letter: Final = msgspec.json.Decoder(DeadLetter)
 
 def encode(record: WebhookTarget | Progress | DeadLetter) -> bytes:
     """Encode a record."""
-    return _encoder.encode(_Written(schema_version=SCHEMA_VERSION, record=record))
+    return seal(record, schema_version=SCHEMA_VERSION)
 
 
 def decode_target(data: bytes) -> WebhookTarget:
@@ -43,7 +28,7 @@ def decode_target(data: bytes) -> WebhookTarget:
     Raises:
         StoreError: it was written by a newer version, or is damaged.
     """
-    return _decode(data, _target, "webhook")
+    return unseal(data, _target, newest=SCHEMA_VERSION, what="webhook", is_secret=True)
 
 
 def decode_progress(data: bytes) -> Progress:
@@ -52,7 +37,7 @@ def decode_progress(data: bytes) -> Progress:
     Raises:
         StoreError: it was written by a newer version, or is damaged.
     """
-    return _decode(data, _progress, "webhook's progress")
+    return unseal(data, _progress, newest=SCHEMA_VERSION, what="webhook's progress", is_secret=True)
 
 
 def decode_letter(data: bytes) -> DeadLetter:
@@ -61,18 +46,4 @@ def decode_letter(data: bytes) -> DeadLetter:
     Raises:
         StoreError: it was written by a newer version, or is damaged.
     """
-    return _decode(data, _letter, "dead letter")
-
-
-def _decode(data: bytes, decoder: msgspec.json.Decoder[_T], what: str) -> _T:
-    try:
-        envelope = _envelope.decode(data)
-        if envelope.schema_version > SCHEMA_VERSION:
-            raise StoreError(
-                f"a stored {what} has schema version {envelope.schema_version} and this version of Greenroom"
-                f" reads up to {SCHEMA_VERSION}; start the newer version again"
-            )
-        return decoder.decode(envelope.record)
-    except (msgspec.DecodeError, UnicodeDecodeError):
-        # Not chained: the decoder's words may hold a secret's place, and the record holds the secret.
-        raise StoreError(f"a stored {what} cannot be read") from None
+    return unseal(data, _letter, newest=SCHEMA_VERSION, what="dead letter", is_secret=True)

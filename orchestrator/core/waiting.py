@@ -112,6 +112,11 @@ def agent_pause() -> Waiting:
     return _because(WaitReason.REFUSED, "no such agent came, LiveKit is asked again after a pause")
 
 
+def agent_asked() -> Waiting:
+    """Say that LiveKit was asked for an agent and none has joined yet."""
+    return _because(WaitReason.OFFERING, "LiveKit was asked for this agent; none has joined yet")
+
+
 def _because(reason: WaitReason, message: str) -> Waiting:
     return Waiting(reason=reason, message=message)
 

@@ -27,7 +27,7 @@ from orchestrator.core.jobs import HELD, Job, JobState
 from orchestrator.core.recording import RECORDER
 from orchestrator.core.session import Session
 from orchestrator.core.triggers import JobAccepted, JobLost, JobOffered, JobRefused, Trigger
-from orchestrator.core.waiting import Waiting, agent_pause, no_room, why_waiting
+from orchestrator.core.waiting import Waiting, agent_asked, agent_pause, no_room, why_waiting
 from orchestrator.core.work import is_offerable
 from orchestrator.core.workers import choose
 from orchestrator.ports import Clock, Token, TokenMint, WorkerCaller
@@ -338,7 +338,11 @@ class Dispatch:
 
     def why_waiting(self, session: Session, job: Job) -> Waiting | None:
         """Say why nobody does a job; None when somebody does, or nobody needs to."""
-        if job.state is not JobState.PENDING or not session.is_open:
+        if not session.is_open:
+            return None
+        if job.state in (JobState.OFFERED, JobState.ACCEPTED) and is_agent(job.service_id):
+            return agent_asked()  # LiveKit's dispatcher says nothing until one joins, if any does
+        if job.state is not JobState.PENDING:
             return None
         if not is_offerable(session, job):
             return no_room() if session.is_live else None

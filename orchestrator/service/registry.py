@@ -203,7 +203,7 @@ class Registry:
         """
         worker = self._workers.get(worker_id)
         if worker is None:
-            raise WorkerNotFoundError(f"worker {worker_id!r} is not registered; register again")
+            raise WorkerNotFoundError(f"worker {worker_id!r} is not registered")
         return worker
 
     def find(self, worker_id: WorkerId | None) -> Worker | None:

@@ -49,11 +49,16 @@ async def test_a_session_gets_its_agent() -> None:
 async def test_an_agent_that_comes_late_gets_the_dispatch_that_is_made_again() -> None:
     async with assembly() as running:
         session = await created(running)
+        waiting = running.dispatch.why_waiting(session, job(session))
+        assert waiting is not None
+        assert "none has joined" in waiting.message
         running.fake_rooms.agents.add("echo")
         assert (await looked(running, session)).missing_services == ("agent:echo",)  # LiveKit repeats nothing
         session = await running.after(31, session.id)
         assert attempts(running, session) == [2]  # the old one was deleted
-        assert (await looked(running, session)).missing_services == ()
+        session = await looked(running, session)
+        assert session.missing_services == ()
+        assert running.dispatch.why_waiting(session, job(session)) is None
 
 
 async def test_what_the_agent_is_told() -> None:

@@ -155,7 +155,7 @@ async def test_unregistering_is_durable_closes_the_line_and_is_said() -> None:
         assert line.closed == "unregistered"
         assert (running.registry.find(W1), running.registry.find(None)) == (None, None)
         assert (await registry_events(running))[-1] == "microservice_unavailable"
-        with pytest.raises(WorkerNotFoundError, match="register again"):
+        with pytest.raises(WorkerNotFoundError, match="is not registered"):
             running.registry.get(W1)
 
 
