@@ -10,33 +10,30 @@ from urllib.parse import urlsplit
 import aiohttp
 
 from greenroom.errors import CommandError
-from vault.adapters.dir_store import DirRecording
 from vault.core.checkpoint import TreeHead
-from vault.core.ids import is_recording_id
 from vault.listing import find_recording_id, read_listing
+from vault.stores import open_recording
 
 _DEADLINE_S: Final = 10.0
 _ROOT_BYTES: Final = 32
 
 
-def known_heads(url: str, folder: Path) -> tuple[TreeHead, ...]:
+def known_heads(url: str, recording: Path | str) -> tuple[TreeHead, ...]:
     """Ask an orchestrator for the last tree head of each attempt.
 
     Args:
         url: of the orchestrator, http(s)://HOST[:PORT].
-        folder: of the recording, whose name or files say which it is.
+        recording: its folder or URL, whose name or files say which it is.
 
     Raises:
         CommandError: it does not answer, or does not know the recording.
-        VaultError: the folder holds no recording.
+        VaultError: there is no recording at this place.
     """
     parts = urlsplit(url)
     if parts.scheme not in ("http", "https") or not parts.hostname or parts.username or parts.query:
         raise CommandError(f"--against {url.split('@')[-1]!r} is no orchestrator; write http://HOST:PORT")
-    name = folder.resolve().name
-    if not is_recording_id(name):
-        files = DirRecording(folder)
-        name = find_recording_id(files, read_listing(files))
+    files, named = open_recording(str(recording))
+    name = named or find_recording_id(files, read_listing(files))
     place = f"{url.rstrip('/')}/api/v1/recordings/{name}"
     answer = asyncio.run(_ask(place))
     return tuple(_head(place, one) for one in answer.get("checkpoints", ()) if one.get("size"))

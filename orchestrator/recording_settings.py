@@ -8,9 +8,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from orchestrator.core.recording import Manner
+from vault.core.store_location import parse_location
 
 
 class Section(BaseModel):
@@ -36,13 +37,22 @@ class RecordingSettings(Section):
     )
     keyframe_interval_s: float = Field(default=4, ge=0.5, le=60, description="when we encode (s)")
     chunk_store: str = Field(
-        default="data/recordings", min_length=1, description="folder of the recordings; the recorders' too"
+        default="data/recordings",
+        description="where recordings lie, the recorders' too: a folder, or"
+        " s3://BUCKET/PREFIX?endpoint=URL&region=NAME with credentials in AWS_ACCESS_KEY_ID and"
+        " AWS_SECRET_ACCESS_KEY",
     )
 
     @property
     def manner(self) -> Manner:
         """How a recording is taken for which nobody says it."""
         return Manner(mode=self.mode, quality=self.quality, format=self.format)
+
+    @field_validator("chunk_store")
+    @classmethod
+    def _is_location(cls, value: str) -> str:
+        parse_location(value)
+        return value
 
 
 class EncryptionSettings(Section):

@@ -370,7 +370,7 @@ def _sentence(error: ErrorDetails, values: Mapping[str, Any], variables: Mapping
     cause = error.get("ctx", {}).get("error")
     phrase = error["msg"][:1].lower() + error["msg"][1:]
     reason = str(cause) if error["type"] == "value_error" and cause else phrase
-    if "secret" in key:
+    if "secret" in key or key == "recording.chunk_store":  # somebody may have put a password into the URL
         return f"{place} {reason}"
     value: Any = values
     for part in error["loc"]:

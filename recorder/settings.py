@@ -10,6 +10,7 @@ from pydantic import Field, ValidationError, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from recorder.core.errors import SettingsError
+from vault.core.store_location import parse_location
 
 _VARIABLES: Final = {
     "url": "GREENROOM_URL",
@@ -18,6 +19,7 @@ _VARIABLES: Final = {
     "capacity": "RECORDER_CAPACITY",
     "log_level": "LOG_LEVEL",
 }
+_MAY_HOLD_A_PASSWORD: Final = (_VARIABLES["url"], _VARIABLES["chunk_store"])
 
 
 class RecorderSettings(BaseSettings):
@@ -30,10 +32,10 @@ class RecorderSettings(BaseSettings):
         validation_alias=_VARIABLES["url"],
         description="the orchestrator, http(s)://HOST[:PORT]",
     )
-    chunk_store: Path = Field(
-        default=Path("data/recordings"),
+    chunk_store: str = Field(
+        default="data/recordings",
         validation_alias=_VARIABLES["chunk_store"],
-        description="folder of the recordings",
+        description="where recordings are written: a folder, or s3://BUCKET/PREFIX?endpoint=URL&region=NAME",
     )
     key_dir: Path = Field(
         default=Path("data/keys"),
@@ -55,6 +57,12 @@ class RecorderSettings(BaseSettings):
     @classmethod
     def _lower(cls, value: object) -> object:
         return value.lower() if isinstance(value, str) else value
+
+    @field_validator("chunk_store")
+    @classmethod
+    def _check_location(cls, value: str) -> str:
+        parse_location(value)
+        return value
 
     @field_validator("url")
     @classmethod
@@ -82,5 +90,5 @@ def load_settings() -> RecorderSettings:
 def _sentence(error: dict[str, Any]) -> str:
     variable = str(error["loc"][0]) if error["loc"] else "the environment"
     reason = str(error["msg"]).removeprefix("Value error, ").lower()
-    shown = "" if variable == _VARIABLES["url"] else f"={error['input']!r}"  # a URL may hold a password
+    shown = "" if variable in _MAY_HOLD_A_PASSWORD else f"={error['input']!r}"
     return f"{variable}{shown} cannot be used: {reason}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 from typing import Final
 
 from recorder.adapters.decoded_tracks import DecodedRoom
@@ -20,14 +21,18 @@ from sdk.job import Job
 from sdk.settings import WorkerSettings
 from sdk.wire import RECORDER_SERVICE
 from sdk.worker import Worker
-from vault.adapters.dir_store import DirChunkStore
 from vault.adapters.key_files import KeyFiles
-from vault.errors import KeyFileError
+from vault.core.store_location import StoreLocation, parse_location
+from vault.errors import KeyFileError, StoreError, StoreSetupError
+from vault.ports import ChunkStore
+from vault.stores import open_chunk_store, url_of
 
 # Of the 5 s that a recorder has at SIGTERM, nearly all is for flushing and reporting.
 DRAIN_S: Final = 0.2
 # Sealing, writing the manifest and verifying a long recording may take minutes after the room is left.
 FINISH_S: Final = 1800.0
+
+_log = logging.getLogger("greenroom.recorder")
 
 
 def build(settings: RecorderSettings) -> Worker:
@@ -41,18 +46,12 @@ def build(settings: RecorderSettings) -> Worker:
         kek_id = keys.kek_id
     except KeyFileError as error:
         raise SettingsError(f"GREENROOM_KEY_DIR cannot be used: {error}") from error
-    try:
-        settings.chunk_store.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise SettingsError(
-            f"CHUNK_STORAGE_PATH={str(settings.chunk_store)!r} cannot be written ({error.strerror}); "
-            "name another folder"
-        ) from error
-    location = settings.chunk_store.resolve().as_uri()
+    place = parse_location(settings.chunk_store)
+    store, location = _open_store(place), url_of(place)
     clock = SystemClock()
     handler = RecorderHandler(
         RecorderParts(
-            archive=Archive(DirChunkStore(settings.chunk_store), keys, location),
+            archive=Archive(store, keys, location),
             clock=clock,
             encoders=PyavEncoders,
             tracks=lambda job: _tracks(job, clock),
@@ -76,6 +75,18 @@ def build(settings: RecorderSettings) -> Worker:
         ),
         handler,
     )
+
+
+def _open_store(place: StoreLocation) -> ChunkStore:
+    """Open the chunk store; one that does not answer now may do so when there is something to record."""
+    try:
+        store = open_chunk_store(place)
+        store.check()
+    except StoreSetupError as error:
+        raise SettingsError(f"CHUNK_STORAGE_PATH cannot be used: {error}") from error
+    except StoreError as error:
+        _log.warning("the chunk store does not answer: %s", error)
+    return store
 
 
 def _tracks(job: Job, clock: Clock) -> TrackSource:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.integration.s3_servers import CREDENTIALS, S3Server, running_s3_server
 from tests.integration.servers import LiveKitFactory, SharedLiveKit, livekit_factory, shared_livekit
 
 # A skip whose reason begins so stays a skip in CI: the machine itself lacks it and no set-up could change
@@ -37,6 +38,27 @@ def fresh_livekit_server(tmp_path: Path) -> Iterator[LiveKitFactory]:
     """Start servers that this test has for itself and may kill; `start()` brings one back on its ports."""
     with livekit_factory(tmp_path, pytest.skip) as make:
         yield make
+
+
+@pytest.fixture(scope="session")
+def shared_s3_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Server]:
+    """One S3 server for the whole run; take a bucket of your own and leave its process alone."""
+    with running_s3_server(tmp_path_factory.mktemp("s3"), pytest.skip) as server:
+        yield server
+
+
+@pytest.fixture
+def fresh_s3_server(tmp_path: Path) -> Iterator[S3Server]:
+    """An S3 server that this test has for itself, may kill, freeze and start again."""
+    with running_s3_server(tmp_path / "s3", pytest.skip) as server:
+        yield server
+
+
+@pytest.fixture
+def s3_credentials(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Put the credentials of our S3 servers into this process's environment."""
+    for name, value in CREDENTIALS.items():
+        monkeypatch.setenv(name, value)
 
 
 def _is_ci() -> bool:

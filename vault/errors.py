@@ -3,6 +3,7 @@
 VaultError
 ├── StoreError              the store refused or did not answer: try again
 │   └── StoreFullError      no space left: stop, close what is sealed
+├── StoreSetupError         the store cannot be used as it is set: repair the setting, bucket or credentials
 ├── FileMissingError        the store answered: there is no such file
 ├── ChunkExistsError        the place holds other bytes: another writer was here, stop
 ├── IntegrityError          the bytes are not what was written: refuse them
@@ -31,6 +32,10 @@ class StoreError(VaultError):
 
 class StoreFullError(StoreError):
     """The chunk store has no space left."""
+
+
+class StoreSetupError(VaultError):
+    """The chunk store cannot be used as it is set; trying again does not help."""
 
 
 class FileMissingError(VaultError):

@@ -15,17 +15,17 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from vault.adapters.dir_store import DirRecording
 from vault.adapters.durable_files import sync_directory, sync_file
 from vault.adapters.pyav_remuxer import MediaRun, RemuxedFile, containers_for, remux
 from vault.attempts import VerifiedAttempt, VerifiedChunk
 from vault.core.chunk_header import ChunkKind
 from vault.core.coverage import CoverageBuilder
-from vault.core.ids import RecordingId, is_recording_id
+from vault.core.ids import RecordingId
 from vault.core.layout import TEMPORARY_SUFFIX
-from vault.errors import ExportError, IntegrityError, NotARecordingError
+from vault.errors import ExportError, IntegrityError
 from vault.ports import KeyRing
 from vault.reading import RecordingReader
+from vault.stores import open_recording
 from vault.verification import CheckedRecording, OnProgress, check_recording
 
 
@@ -53,43 +53,40 @@ class ExportReport:
 
 
 def export_recording(
-    path: Path, key_ring: KeyRing, out: Path, *, on_progress: OnProgress | None = None
+    place: Path | str, key_ring: KeyRing, out: Path, *, on_progress: OnProgress | None = None
 ) -> ExportReport:
-    """Write a recording's folder as one MP4, WebM or Matroska file, whichever ``out`` names.
+    """Write a recording as one MP4, WebM or Matroska file, whichever ``out`` names.
 
     Args:
-        path: the recording's folder.
+        place: the recording's folder, or its URL (`open_recording`).
         key_ring: its keys decrypt; its public key is what the recording is verified with.
         out: the file to be made; it must not exist, and end in .mp4, .webm or .mkv: VP8 is in no .mp4, H.264
             in no .webm.
         on_progress: called with bytes done and bytes to do, each file counted twice: verified, then muxed.
 
     Raises:
-        NotARecordingError: there is no recording at ``path``.
+        NotARecordingError: there is no recording at ``place``.
         WrongKeyError: the keys do not open it; nothing was written.
         ShreddedError: its keys are destroyed; nothing was written.
         IntegrityError: it is bad; the message names the first bad file; nothing was written.
         ExportError: it holds no media, or ``out`` cannot be made.
         StoreError: worth trying again.
     """
-    if not path.is_dir():
-        raise NotARecordingError(f"{path} is not a folder")
-    _check_target(path, out)
-    files = DirRecording(path)
+    files, recording_id = open_recording(str(place))
+    _check_target(place, out)
     progress = _Progress(2 * sum(file.size_bytes or 0 for file in files.list_files()), on_progress)
-    name = path.resolve().name
     checked = check_recording(
         files,
         key_ring.public_key,
-        recording_id=RecordingId(name) if is_recording_id(name) else None,
+        recording_id=recording_id,
         on_progress=lambda done, _total: progress.reach(done),
     )
     if (first_bad := checked.report.first_bad) is not None:
-        raise IntegrityError(f"{path} is not exported: {first_bad.file}: {first_bad.reason}")
+        raise IntegrityError(f"{place} is not exported: {first_bad.file}: {first_bad.reason}")
     reader = RecordingReader.open(files, key_ring, recording_id=checked.report.recording_id)
     runs = list(_media_runs(checked, reader, progress.add))
     if not runs:
-        raise ExportError(f"{path} holds no media: nobody published while it was recorded")
+        raise ExportError(f"{place} holds no media: nobody published while it was recorded")
     written = _write(runs, out)
     progress.finish()
     return ExportReport(
@@ -203,8 +200,8 @@ def _opener(
     return lambda: _RunReader(reader, init_part, chunks, on_read)
 
 
-def _check_target(path: Path, out: Path) -> None:
-    if out.resolve().is_relative_to(path.resolve()):
+def _check_target(place: Path | str, out: Path) -> None:
+    if out.resolve().is_relative_to(Path(place).resolve()):
         raise ExportError(f"{out} lies inside the recording: choose another place")
     if not out.parent.is_dir():
         raise ExportError(f"{out.parent} is not a folder: make it first")

@@ -27,7 +27,7 @@ class StoredFile:
 
 
 class RecordingFiles(Protocol):
-    """The files of one recording, to be read. Adapters: dir_store (a folder), any ChunkStore."""
+    """The files of one recording, to be read. Adapters: dir_store (a folder), s3_store."""
 
     def list_files(self) -> list[StoredFile]:
         """Every entry there is, in order of name.
@@ -59,8 +59,16 @@ class ChunkStore(Protocol):
     """Keeps the files of recordings, each written once and never changed.
 
     Can be built on any store with create-only puts (a directory, an S3 bucket with If-None-Match).
-    Adapters: dir_store; fake: MemoryChunkStore. Suite: tests/contracts/test_chunk_store.py.
+    Adapters: dir_store, s3_store; fake: MemoryChunkStore. Suite: tests/contracts/test_chunk_store.py.
     """
+
+    def check(self) -> None:
+        """Find out at the start whether files can be put here and are never replaced.
+
+        Raises:
+            StoreSetupError: not as it is set; trying again does not help.
+            StoreError: the store did not answer; it may later.
+        """
 
     def put(self, recording_id: RecordingId, name: str, data: bytes) -> None:
         """Store one file. When this returns, the file survives a power cut.

@@ -14,11 +14,10 @@ from typing import Final
 
 import msgspec
 
-from vault.adapters.dir_store import DirRecording
 from vault.attempts import AttemptChecker, VerifiedAttempt
 from vault.core.checkpoint import TreeHead
 from vault.core.custody_record import CustodyRecord
-from vault.core.ids import RecordingId, VerifyKey, is_recording_id
+from vault.core.ids import RecordingId, VerifyKey
 from vault.core.layout import MANIFEST_NAME
 from vault.core.manifest import Manifest, ManifestTrack, decode_manifest, place_track
 from vault.core.note import MAX_NOTE_BYTES
@@ -34,6 +33,7 @@ from vault.errors import (
 )
 from vault.listing import AttemptListing, Listing, find_recording_id, read_listing
 from vault.ports import RecordingFiles
+from vault.stores import open_recording
 from vault.verification_report import AttemptReport, Problem, Status, TrackReport, VerificationReport
 
 OnProgress = Callable[[int, int], None]
@@ -52,16 +52,17 @@ class CheckedRecording:
 
 
 def verify_recording(
-    path: Path,
+    place: Path | str,
     public_key: VerifyKey,
     *,
     against: Sequence[TreeHead] = (),
     on_progress: OnProgress | None = None,
 ) -> VerificationReport:
-    """Verify a recording's folder. Bad data is a report with exit code 1, never an exception.
+    """Verify a recording by its place. Bad data is a report with exit code 1, never an exception.
 
     Args:
-        path: the folder. When its name is a recording id, it must hold that recording.
+        place: the folder, or its URL (`open_recording`). When its name is a recording id, it must hold that
+            recording.
         public_key: the key that must have signed everything, known from elsewhere than the folder.
         against: tree heads known from elsewhere (the orchestrator), so that a folder that was rolled back
             to an earlier state is seen.
@@ -69,13 +70,9 @@ def verify_recording(
 
     Raises:
         NotARecordingError: there is no recording at this place.
-        StoreError: the folder cannot be listed.
+        StoreError: it cannot be listed.
     """
-    if not path.is_dir():
-        raise NotARecordingError(f"{path} is not a folder")
-    name = path.resolve().name
-    expected = RecordingId(name) if is_recording_id(name) else None
-    files = DirRecording(path)
+    files, expected = open_recording(str(place))
     return check_recording(
         files, public_key, recording_id=expected, against=against, on_progress=on_progress
     ).report

@@ -7,7 +7,13 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from greenroom.commands.options import DataOption, JsonOption, KeyDirOption, RecordingArgument, key_dir_of
+from greenroom.commands.options import (
+    DataOption,
+    JsonOption,
+    KeyDirOption,
+    RecordingPlaceArgument,
+    key_dir_of,
+)
 from greenroom.errors import CommandError
 from greenroom.progress import shown_progress
 
@@ -16,7 +22,7 @@ if TYPE_CHECKING:
 
 
 def export(
-    recording: RecordingArgument,
+    recording: RecordingPlaceArgument,
     out: Annotated[
         Path,
         typer.Option(
@@ -46,7 +52,7 @@ def export(
             typer.echo("The recording has no manifest yet: this is what was verified of it so far.")
 
 
-def _export(recording: Path, keys: Path, out: Path) -> ExportReport:
+def _export(recording: str, keys: Path, out: Path) -> ExportReport:
     from vault.adapters.key_files import KeyFiles
     from vault.errors import KeyFileError, VaultError
     from vault.export import export_recording

@@ -26,8 +26,12 @@ KeyDirOption = Annotated[
     Path | None,
     typer.Option("--key-dir", metavar="DIR", help="Folder of the keys. Unset: DATA/keys.", file_okay=False),
 ]
-RecordingArgument = Annotated[
-    Path, typer.Argument(metavar="RECORDING_DIR", help="Folder of one recording: DATA/recordings/ID.")
+RecordingPlaceArgument = Annotated[
+    str,
+    typer.Argument(
+        metavar="RECORDING",
+        help="Folder of one recording, DATA/recordings/ID, or s3://BUCKET/PREFIX/ID?endpoint=URL.",
+    ),
 ]
 
 

@@ -7,7 +7,13 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from greenroom.commands.options import DataOption, JsonOption, KeyDirOption, RecordingArgument, key_dir_of
+from greenroom.commands.options import (
+    DataOption,
+    JsonOption,
+    KeyDirOption,
+    RecordingPlaceArgument,
+    key_dir_of,
+)
 from greenroom.errors import CommandError
 from greenroom.progress import shown_progress
 
@@ -16,7 +22,7 @@ if TYPE_CHECKING:
 
 
 def verify(
-    recording: RecordingArgument,
+    recording: RecordingPlaceArgument,
     public_key: Annotated[
         Path | None,
         typer.Option(
@@ -62,7 +68,7 @@ def report_as_json(report: VerificationReport) -> str:
     return msgspec.json.encode(fields).decode()
 
 
-def _verify(recording: Path, key_file: Path, url: str | None) -> VerificationReport:
+def _verify(recording: str, key_file: Path, url: str | None) -> VerificationReport:
     from greenroom.known_heads import known_heads
     from vault.adapters.key_files import read_public_key
     from vault.errors import KeyFileError, VaultError

@@ -9,16 +9,31 @@ import pytest
 
 from tests.fakes.chunk_stores import MemoryChunkStore
 from tests.fakes.recordings import OTHER_RECORDING, RECORDING
+from tests.integration.s3_servers import S3Server
 from vault.adapters.dir_store import DirChunkStore
+from vault.adapters.s3_store import S3ChunkStore
 from vault.errors import ChunkExistsError, FileMissingError, FormatError
 from vault.ports import ChunkStore, StoredFile
 
 NAME = "1/chunk-0000000000"
 
 
-@pytest.fixture(params=["memory", "dir"])
+@pytest.fixture(params=["memory", "dir", pytest.param("s3", marks=pytest.mark.integration)])
 def store(request: pytest.FixtureRequest, tmp_path: Path) -> ChunkStore:
-    return MemoryChunkStore() if request.param == "memory" else DirChunkStore(tmp_path / "recordings")
+    match request.param:
+        case "memory":
+            return MemoryChunkStore()
+        case "dir":
+            return DirChunkStore(tmp_path / "recordings")
+    request.getfixturevalue("s3_credentials")
+    server: S3Server = request.getfixturevalue("shared_s3_server")
+    return S3ChunkStore(server.location(server.make_bucket()))
+
+
+def test_a_store_can_be_checked_again_and_again_and_that_is_no_recording(store: ChunkStore) -> None:
+    store.check()
+    store.check()
+    assert store.files(RECORDING).list_files() == []
 
 
 def test_what_was_put_is_read_and_listed(store: ChunkStore) -> None:
@@ -89,6 +104,14 @@ def test_deleting_what_is_not_there_is_no_error(store: ChunkStore) -> None:
     store.put(RECORDING, "manifest", b"note")
     store.delete(RECORDING, "1/chunk-0000000001")
     assert store.files(RECORDING).list_files() == [StoredFile("manifest", 4)]
+
+
+@pytest.mark.parametrize("name", ["../manifest", "/etc/passwd", "1//chunk", "1/./chunk", "", "a\\b", "a\0b"])
+def test_a_name_that_leads_out_is_the_callers_mistake(store: ChunkStore, name: str) -> None:
+    with pytest.raises(ValueError, match="not a name below"):
+        store.put(RECORDING, name, b"")
+    with pytest.raises(ValueError, match="not a name below"):
+        store.files(RECORDING).read(name, max_bytes=1)
 
 
 def test_of_many_writers_with_other_bytes_one_wins(store: ChunkStore) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from vault.core.ids import RecordingId
+from vault.core.layout import check_file_name
 from vault.errors import ChunkExistsError, FileMissingError, FormatError
 from vault.ports import RecordingFiles, StoredFile
 
@@ -19,7 +20,7 @@ class MemoryRecording:
         return [StoredFile(name, len(data)) for name, data in sorted(self.stored.items())]
 
     def read(self, name: str, *, max_bytes: int) -> bytes:
-        if name not in self.stored:
+        if check_file_name(name) not in self.stored:
             raise FileMissingError(f"{name} is missing")
         if len(self.stored[name]) > max_bytes:
             raise FormatError(f"it has {len(self.stored[name])} bytes, at most {max_bytes} are allowed here")
@@ -39,8 +40,11 @@ class MemoryChunkStore:
         self.recordings: dict[RecordingId, dict[str, bytes]] = {}
         self.before_put: Callable[[str], None] = lambda name: None
 
+    def check(self) -> None:
+        """It can always be used."""
+
     def put(self, recording_id: RecordingId, name: str, data: bytes) -> None:
-        self.before_put(name)
+        self.before_put(check_file_name(name))
         if self.recordings.setdefault(recording_id, {}).setdefault(name, data) != data:
             raise ChunkExistsError(f"{name} is stored already with other bytes")
 

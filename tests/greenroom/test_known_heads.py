@@ -55,6 +55,7 @@ async def test_a_folder_that_was_rolled_back_is_bad_against_the_orchestrator(tmp
 
 
 async def test_what_the_orchestrator_does_not_know_is_said(tmp_path: Path) -> None:
+    (tmp_path / RECORDING).mkdir()
     world = World(settings=Settings())
     async with world.running():
         with pytest.raises(CommandError, match="does not know this recording"):
@@ -69,6 +70,7 @@ def test_an_address_that_is_none_is_refused_without_its_password(tmp_path: Path,
 
 
 async def test_a_head_that_is_none_is_refused(tmp_path: Path) -> None:
+    (tmp_path / RECORDING).mkdir()
     world = World(settings=Settings())
     await world.store.catalog.save(
         CatalogRecord(

@@ -13,7 +13,7 @@ from recorder.settings import RecorderSettings
 
 def test_orchestrator_and_recorder_look_in_the_same_places() -> None:
     ours, theirs = Settings(), RecorderSettings.model_construct()
-    assert Path(ours.recording.chunk_store) == theirs.chunk_store
+    assert ours.recording.chunk_store == theirs.chunk_store
     assert ours.encryption.key_dir == theirs.key_dir
 
 
@@ -26,8 +26,10 @@ def test_the_variables_of_the_recorder_set_them(tmp_path: Path) -> None:
     assert settings.encryption.key_dir == Path("/a/keys")
 
 
-def test_an_empty_place_is_refused(tmp_path: Path) -> None:
+@pytest.mark.parametrize("place", ["", "gs://bucket", "s3://me:hunter2@bucket"])
+def test_what_is_no_place_is_refused(tmp_path: Path, place: str) -> None:
     config = tmp_path / "config.toml"
-    config.write_text("[recording]\nchunk_store = ''\n")
-    with pytest.raises(SettingsError, match=r"recording\.chunk_store"):
+    config.write_text(f"[recording]\nchunk_store = '{place}'\n")
+    with pytest.raises(SettingsError, match=r"recording\.chunk_store") as caught:
         load_settings(config, {})
+    assert "hunter2" not in str(caught.value)

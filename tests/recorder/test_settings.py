@@ -21,7 +21,7 @@ def _clean(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_the_defaults_are_those_of_a_stack_in_this_folder() -> None:
     settings = load_settings()
     assert settings.url == "http://127.0.0.1:8080"
-    assert (settings.chunk_store, settings.key_dir) == (Path("data/recordings"), Path("data/keys"))
+    assert (settings.chunk_store, settings.key_dir) == ("data/recordings", Path("data/keys"))
 
 
 def test_the_environment_sets_everything(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -30,19 +30,20 @@ def test_the_environment_sets_everything(monkeypatch: pytest.MonkeyPatch) -> Non
         monkeypatch.setenv(name, value)
     settings = load_settings()
     assert settings.url == "https://greenroom.example"
-    assert (settings.chunk_store, settings.key_dir) == (Path("/srv/recordings"), Path("/srv/keys"))
+    assert (settings.chunk_store, settings.key_dir) == ("/srv/recordings", Path("/srv/keys"))
     assert (settings.capacity, settings.log_level) == (7, "warning")
 
 
 def test_an_empty_variable_is_not_set(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CHUNK_STORAGE_PATH", "")
-    assert load_settings().chunk_store == Path("data/recordings")
+    assert load_settings().chunk_store == "data/recordings"
 
 
 @pytest.mark.parametrize(
     ("name", "value", "sentence"),
     [
         ("GREENROOM_URL", "localhost:8080", "GREENROOM_URL cannot be used: must be http(s)://host[:port]"),
+        ("CHUNK_STORAGE_PATH", "gs://bucket", "CHUNK_STORAGE_PATH cannot be used: 'gs' is no kind of chunk"),
         ("RECORDER_CAPACITY", "0", "RECORDER_CAPACITY='0' cannot be used: input should be greater than"),
         ("RECORDER_CAPACITY", "many", "RECORDER_CAPACITY='many' cannot be used: input should be a valid"),
         ("LOG_LEVEL", "loud", "LOG_LEVEL='loud' cannot be used: input should be 'debug', 'info'"),
@@ -58,8 +59,12 @@ def test_a_wrong_value_is_named_in_one_sentence(
     assert "\n" not in str(caught.value)
 
 
-def test_a_password_in_the_url_is_not_repeated(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("GREENROOM_URL", "http://me:hunter2@host")
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("GREENROOM_URL", "http://me:hunter2@host"), ("CHUNK_STORAGE_PATH", "s3://me:hunter2@bucket")],
+)
+def test_a_password_in_a_url_is_not_repeated(monkeypatch: pytest.MonkeyPatch, name: str, value: str) -> None:
+    monkeypatch.setenv(name, value)
     with pytest.raises(SettingsError) as caught:
         load_settings()
     assert "hunter2" not in str(caught.value)

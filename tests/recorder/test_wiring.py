@@ -13,16 +13,18 @@ from typing import Any
 
 import pytest
 
+from greenroom.free_ports import LOOPBACK, free_port
 from recorder.core.errors import SettingsError
 from recorder.settings import RecorderSettings
 from recorder.wiring import build
 from sdk.testing import FakeOrchestrator
+from tests.fakes.odd_s3_server import odd_s3_server
 
 
-def settings(folder: Path, url: str = "http://127.0.0.1:1") -> RecorderSettings:
+def settings(folder: Path, url: str = "http://127.0.0.1:1", store: str = "") -> RecorderSettings:
     values: dict[str, Any] = {
         "GREENROOM_URL": url,
-        "CHUNK_STORAGE_PATH": folder / "recordings",
+        "CHUNK_STORAGE_PATH": store or str(folder / "recordings"),
         "GREENROOM_KEY_DIR": folder / "keys",
     }
     return RecorderSettings(**values)
@@ -42,8 +44,17 @@ async def test_the_recorder_offers_itself_outside_of_the_default_services_and_na
 
 def test_a_chunk_store_that_cannot_be_made_is_named(tmp_path: Path) -> None:
     (tmp_path / "recordings").write_text("a file")
-    with pytest.raises(SettingsError, match=r"CHUNK_STORAGE_PATH=.*recordings' cannot be written"):
+    with pytest.raises(SettingsError, match=r"CHUNK_STORAGE_PATH .*recordings cannot be written"):
         build(settings(tmp_path))
+
+
+def test_a_bucket_that_takes_no_conditional_puts_is_named(tmp_path: Path, s3_credentials: None) -> None:
+    with odd_s3_server(200) as location, pytest.raises(SettingsError, match=r"CHUNK_STORAGE_PATH .*If-None"):
+        build(settings(tmp_path, store=location.url))
+
+
+def test_a_bucket_that_does_not_answer_yet_is_no_reason_to_end(tmp_path: Path, s3_credentials: None) -> None:
+    build(settings(tmp_path, store=f"s3://bucket?endpoint=http://{LOOPBACK}:{free_port()}"))
 
 
 def test_a_key_folder_with_a_weak_key_is_named(tmp_path: Path) -> None:

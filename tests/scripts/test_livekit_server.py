@@ -11,8 +11,9 @@ from pathlib import Path
 import pytest
 
 from greenroom.media_binary import LIVEKIT_VERSION, read_version
-from scripts.livekit_server import CAUSES, Progress, explain, go_environment, go_version
-from scripts.livekit_server import GoToolchain as Toolchain
+from scripts.go_tool import GoToolchain as Toolchain
+from scripts.go_tool import Progress, explain, go_environment, go_version
+from scripts.livekit_server import LIVEKIT
 
 SCRIPT = Path(__file__).resolve().parents[2] / "scripts" / "livekit_server.py"
 
@@ -67,13 +68,13 @@ def test_it_is_built_named_and_nothing_else_stays(tmp_path: Path) -> None:
 
 
 def test_what_a_killed_build_left_is_cleared_away(tmp_path: Path) -> None:
-    left = tmp_path / "tools" / "build-gone" / "mod"
+    left = tmp_path / "tools" / "build-livekit-server-gone" / "mod"
     left.mkdir(parents=True)
     (left / "file").write_text("")
     left.chmod(0o555)  # as Go leaves its module cache
     fake_go(tmp_path / "bin", SUCCEEDS)
     assert run("--build", "--into", str(tmp_path / "tools"), path=tmp_path / "bin").returncode == 0
-    assert not (tmp_path / "tools" / "build-gone").exists()
+    assert not (tmp_path / "tools" / "build-livekit-server-gone").exists()
 
 
 @pytest.mark.parametrize(
@@ -157,6 +158,6 @@ def test_progress_counts_what_go_says(tmp_path: Path) -> None:
 
 
 def test_every_cause_names_a_way_out() -> None:
-    for _, sentence in CAUSES:
+    for _, sentence in LIVEKIT.causes:
         assert "; " in sentence or " about " in sentence
-    assert "run it again" in explain(Progress(), Path("log"))
+    assert "run it again" in explain(LIVEKIT, Progress(), Path("log"))

@@ -13,10 +13,23 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from vault.adapters.durable_files import create_durably, destroy_durably, sync_directory, sync_file
+from vault.adapters.durable_files import (
+    create_durably,
+    destroy_durably,
+    make_directories,
+    sync_directory,
+    sync_file,
+)
 from vault.core.ids import RecordingId, parse_recording_id
-from vault.core.layout import may_hold_key
-from vault.errors import ChunkExistsError, FileMissingError, FormatError, StoreError, StoreFullError
+from vault.core.layout import check_file_name, may_hold_key
+from vault.errors import (
+    ChunkExistsError,
+    FileMissingError,
+    FormatError,
+    StoreError,
+    StoreFullError,
+    StoreSetupError,
+)
 from vault.ports import RecordingFiles, StoredFile
 
 _NO_LINKS = {errno.EPERM, errno.EOPNOTSUPP, errno.ENOTSUP, errno.ENOSYS, errno.EXDEV}
@@ -27,6 +40,18 @@ class DirChunkStore:
 
     def __init__(self, root: Path) -> None:
         self._root = root
+
+    def check(self) -> None:
+        """Make the folder when it is not there; see `ChunkStore.check`."""
+        try:
+            make_directories(self._root)
+            if not self._root.is_dir():
+                raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR))
+        except OSError as error:
+            reason = error.strerror or type(error).__name__
+            raise StoreSetupError(
+                f"{self._root} cannot be written ({reason}); name another folder"
+            ) from error
 
     def put(self, recording_id: RecordingId, name: str, data: bytes) -> None:
         """Store one file durably; see `ChunkStore.put`."""
@@ -56,7 +81,7 @@ class DirChunkStore:
         return DirRecording(self._root / parse_recording_id(recording_id))
 
     def _place(self, recording_id: RecordingId, name: str) -> Path:
-        return self._root / parse_recording_id(recording_id) / _check_name(name)
+        return self._root / parse_recording_id(recording_id) / check_file_name(name)
 
     def _accept_repeat(self, path: Path, name: str, data: bytes) -> None:
         try:
@@ -97,19 +122,13 @@ class DirRecording:
         return self._read(name, lambda path: _read_start(path, length=length))
 
     def _read(self, name: str, read: Callable[[Path], bytes]) -> bytes:
-        path = self._path / _check_name(name)
+        path = self._path / check_file_name(name)
         try:
             return read(path)
         except (FileNotFoundError, NotADirectoryError):
             raise FileMissingError(f"{name} is missing in {self._path}") from None
         except OSError as error:
             raise _store_error(error, path) from error
-
-
-def _check_name(name: str) -> str:
-    if any(part in ("", ".", "..") for part in name.split("/")) or "\\" in name or "\0" in name:
-        raise ValueError(f"{name!r} is not a name below a recording's folder")
-    return name
 
 
 def _walk(folder: Path, prefix: str) -> Iterator[StoredFile]:

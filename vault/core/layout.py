@@ -74,6 +74,17 @@ def custody_name(number: int) -> str:
     return f"custody-{number:010}"
 
 
+def check_file_name(name: str) -> str:
+    """Check that a name stays below its recording's folder or key prefix, and give it.
+
+    Raises:
+        ValueError: it does not (the caller's mistake).
+    """
+    if any(part in ("", ".", "..") for part in name.split("/")) or "\\" in name or "\0" in name:
+        raise ValueError(f"{name!r} is not a name below a recording's folder")
+    return name
+
+
 def chunk_name(attempt: int, leaf: int) -> str:
     """Name of a sealed chunk below the recording's folder."""
     return f"{attempt}/chunk-{leaf:010}"
