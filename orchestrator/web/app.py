@@ -10,6 +10,7 @@ from aiohttp import web
 
 from orchestrator.web import (
     health,
+    hls_routes,
     media_routes,
     participant_routes,
     playback_routes,
@@ -78,6 +79,9 @@ ROUTES: Final = (
     Route("GET", f"{_RECORDING}/tracks", playback_routes.list_tracks),
     Route("GET", f"{_RECORDING}/tracks/{{track}}/segments", playback_routes.list_segments),
     Route("GET", f"{_RECORDING}/tracks/{{track}}/media", media_routes.get_media),
+    Route("GET", f"{_RECORDING}/hls/master.m3u8", hls_routes.hls_master),
+    Route("GET", f"{_RECORDING}/hls/{{track}}.m3u8", hls_routes.hls_track),
+    Route("GET", f"{_RECORDING}/hls/{{track}}/{{run}}/{{part}}", hls_routes.hls_part),
     Route("GET", "/recordings/{recording_id}/play", player_routes.play),
     Route("GET", "/player/{name}", player_routes.player_file),
     Route("POST", f"{API}/microservices/register", worker_routes.register_worker),
