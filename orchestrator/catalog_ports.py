@@ -73,13 +73,18 @@ class CatalogStore(Protocol):
             RecordingNotFoundError: there is no such recording.
         """
 
-    async def forget(self, recording_id: RecordingId) -> None:
-        """Remove a recording from the catalog; a missing one is removed."""
+    async def forget(self, recording_id: RecordingId, events: Sequence[RegistryEvent] = ()) -> None:
+        """Remove a recording and append events, in one operation; of a missing one nothing is said."""
+
+    async def say(self, *events: RegistryEvent) -> None:
+        """Append events that belong to no recording."""
 
     async def being_deleted(self, limit: int) -> list[CatalogEntry]:
         """Give recordings whose deletion is asked for and not done, the longest known first."""
 
-    async def deletable(self, *, ended_before: datetime, limit: int) -> list[CatalogEntry]:
+    async def deletable(
+        self, *, ended_before: datetime, limit: int, status: RecordingStatus | None = None
+    ) -> list[CatalogEntry]:
         """Give recordings that ended before a moment, are not held and not to go yet, oldest end first."""
 
     async def unmeasured(self, limit: int) -> list[CatalogEntry]:

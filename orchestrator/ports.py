@@ -78,7 +78,7 @@ class Change:
         finished: rows that this change is the result of, removed with it (id and fence must match).
         key: bound to this session by it.
         freed_key: bound to this session until now, free after it.
-        recording: what the catalog keeps of its recording, when that is another than before.
+        recordings: what the catalog keeps of its recordings, where that is another than before.
     """
 
     session: Session
@@ -87,7 +87,7 @@ class Change:
     finished: tuple[CommandRow, ...] = ()
     key: RequestKey | None = None
     freed_key: KeyScope | None = None
-    recording: CatalogRecord | None = None
+    recordings: tuple[CatalogRecord, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -8,7 +8,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import BaseModel, ByteSize, ConfigDict, Field, field_validator
 
 from orchestrator.core.recording import Manner
 from vault.core.store_location import parse_location
@@ -41,6 +41,16 @@ class RecordingSettings(Section):
         description="where recordings lie, the recorders' too: a folder, or"
         " s3://BUCKET/PREFIX?endpoint=URL&region=NAME with credentials in AWS_ACCESS_KEY_ID and"
         " AWS_SECRET_ACCESS_KEY",
+    )
+
+    retention_days: float | None = Field(
+        default=None, gt=0, le=36500, description="ended recordings are deleted after so many days"
+    )
+    disk_quota: ByteSize | None = Field(
+        default=None, gt=0, description="what all recordings may take, in bytes or as 500GiB, 2TB"
+    )
+    quota_policy: Literal["refuse", "delete_oldest"] = Field(
+        default="refuse", description="over the quota: take no new recordings, or delete the oldest completed"
     )
 
     @property

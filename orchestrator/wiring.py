@@ -11,11 +11,11 @@ from collections import Counter
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
-from pathlib import Path
+from functools import partial
 
 import structlog
 
-from orchestrator.adapters.livekit_probe import is_auto_create_on
+from orchestrator.adapters.livekit_probe import warn_of_auto_create
 from orchestrator.adapters.livekit_rooms import LivekitRooms, connect_url
 from orchestrator.adapters.livekit_tokens import LivekitTokens
 from orchestrator.adapters.livekit_webhooks import LivekitWebhookVerifier
@@ -26,9 +26,8 @@ from orchestrator.adapters.system import SystemClock
 from orchestrator.adapters.webhook_sender import HttpWebhookSender
 from orchestrator.adapters.worker_callbacks import WorkerCallbacks
 from orchestrator.catalog_ports import CatalogStore
-from orchestrator.core.errors import RoomServerError
+from orchestrator.core.errors import SettingsError
 from orchestrator.core.ids import InstanceId, RoomName
-from orchestrator.core.session import Limits
 from orchestrator.core.webhook_targets import RetryPolicy
 from orchestrator.ports import Clock, RoomServer, SessionStore, TokenMint, WorkerCaller
 from orchestrator.service.commands import CommandRunner
@@ -37,6 +36,8 @@ from orchestrator.service.deadlines import DeadlineSweeper
 from orchestrator.service.dispatch import Dispatch
 from orchestrator.service.draining import Drains
 from orchestrator.service.feed import Feed
+from orchestrator.service.keeping import Keeping
+from orchestrator.service.limits import limits_of
 from orchestrator.service.live import LiveSessions
 from orchestrator.service.liveness import Liveness
 from orchestrator.service.new_session import SessionPolicy
@@ -49,6 +50,7 @@ from orchestrator.service.recordings import RecordingControl
 from orchestrator.service.registry import Registry
 from orchestrator.service.repeats import Repeats
 from orchestrator.service.sessions import Sessions
+from orchestrator.service.stored_recordings import StoredRecordings
 from orchestrator.service.webhooks import Webhooks
 from orchestrator.settings import Settings
 from orchestrator.web.app import build_app
@@ -57,8 +59,12 @@ from orchestrator.web.server import listening
 from orchestrator.web.services import Services, WebhookVerifier
 from orchestrator.webhook_ports import WebhookSender, WebhookStore
 from sdk.wire import RecordingTask
-from vault.adapters.dir_store import DirChunkStore
 from vault.adapters.key_files import KeyFiles
+from vault.core.ids import RecordingId as StoredId
+from vault.core.store_location import parse_location
+from vault.errors import StoreSetupError
+from vault.ports import ChunkStore
+from vault.stores import open_chunk_store, url_of
 
 log = structlog.get_logger(__name__)
 
@@ -166,9 +172,16 @@ class Orchestrator:
         )
         self.push = PushWorkers(sessions=self.sessions, registry=self.registry, dispatch=self.dispatch)
         self.repeats = Repeats(store=parts.store, sessions=self.sessions, push=self.push)
-        self.playback = Playback(
-            DirChunkStore(Path(settings.recording.chunk_store)),
-            lambda: KeyFiles.open(settings.encryption.key_dir),
+        chunks, url = _chunk_store(settings)
+        open_keys = partial(KeyFiles.open, settings.encryption.key_dir)
+        self.playback = Playback(chunks, open_keys)
+        self.keeping = Keeping(
+            catalog=parts.catalog,
+            sessions=self.sessions,
+            stored=StoredRecordings(chunks=chunks, url=url, open_keys=open_keys, clock=parts.clock),
+            clock=parts.clock,
+            settings=settings.recording,
+            forget=lambda recording_id: self.playback.forget(StoredId(recording_id)),
         )
         self.webhooks = Webhooks(self.sessions, self.reconciler)
         self.outgoing = OutgoingWebhooks(
@@ -190,6 +203,8 @@ class Orchestrator:
                 reconcile_s=lambda: self.reconciler.last_pass_s,
                 rooms=self.rooms,
                 outgoing=self.outgoing,
+                recordings=lambda: self.keeping.quota.usage,
+                quota_bytes=settings.recording.disk_quota,
             )
         )
         self.commands.on_failure = self.metrics.command_postponed
@@ -220,6 +235,7 @@ class Orchestrator:
                 self.drains.run,
                 self.pull.after_start,
                 self.repeats.run,
+                self.keeping.run,
             ):
                 tasks.create_task(work(), name=work.__qualname__)
 
@@ -238,9 +254,13 @@ class Orchestrator:
             drains=self.drains,
             repeats=self.repeats,
             recording_control=RecordingControl(
-                repeats=self.repeats, clock=self.parts.clock, default=self.settings.recording.manner
+                repeats=self.repeats,
+                clock=self.parts.clock,
+                default=self.settings.recording.manner,
+                refusal=self.keeping.quota.refusal,
             ),
             playback=self.playback,
+            keeping=self.keeping,
             webhooks=self.webhooks,
             verifier=verifier,
             outgoing=self.outgoing,
@@ -251,23 +271,19 @@ class Orchestrator:
     async def close(self) -> None:
         """Bring what runs to its end; what stays undone is in the store."""
         self.playback.close()
+        self.keeping.close()
         await self.dispatch.close()
         await self.sessions.close()
         await self.commands.close()
 
 
-def limits_of(settings: Settings) -> Limits:
-    """Give the limits that new sessions are born with."""
-    waits = settings.microservices
-    return Limits(
-        create_s=settings.sessions.create_timeout,
-        join_s=waits.join_timeout,
-        service_s=waits.service_timeout,
-        retry_s=waits.retry_interval,
-        client_s=waits.client_timeout,
-        termination_s=settings.sessions.termination_timeout,
-        ttl_s=settings.sessions.default_ttl,
-    )
+def _chunk_store(settings: Settings) -> tuple[ChunkStore, str]:
+    """Open the chunk store, and write where it is as recorders do; nothing is read yet."""
+    location = parse_location(settings.recording.chunk_store)
+    try:
+        return open_chunk_store(location), url_of(location)
+    except StoreSetupError as error:
+        raise SettingsError(f"[recording] chunk_store cannot be used: {error}") from error
 
 
 @asynccontextmanager
@@ -366,26 +382,10 @@ async def run(settings: Settings) -> None:
             ):
                 log.info("orchestrator_ready", url=f"http://{host}:{real_port}")
                 running = tasks.create_task(orchestrator.run())
-                tasks.create_task(_warn_of_auto_create(media.server_url, parts))
+                probe_room = RoomName(f"probe-{parts.clock.new_id()}")
+                tasks.create_task(warn_of_auto_create(media.server_url, parts.tokens, room_name=probe_room))
                 await stop.wait()
                 log.info("orchestrator_stopping")
                 running.cancel()
         finally:
             await orchestrator.close()
-
-
-async def _warn_of_auto_create(server_url: str, parts: Parts) -> None:
-    """Say loudly when the media server makes rooms by itself: then an old token brings an ended room back."""
-    try:
-        is_on = await is_auto_create_on(
-            server_url, parts.tokens, room_name=RoomName(f"probe-{parts.clock.new_id()}")
-        )
-    except RoomServerError as error:
-        log.warning("auto_create_not_checked", reason=str(error))
-        return
-    if is_on:
-        log.error(
-            "auto_create_is_on",
-            fix="set `room: {auto_create: false}` in LiveKit's configuration: until then a join token that "
-            "is still valid brings an ended session's room back",
-        )

@@ -56,4 +56,6 @@ EXAMPLES: Final = {
     "network.allow_private_endpoints": "true",
     "logging.format": '"json"',
     "service.version": '"…"',
+    "recording.retention_days": "30",
+    "recording.disk_quota": '"500GiB"',
 }

@@ -69,9 +69,11 @@ One body for every error, those of the framework included:
 | 417 | ExpectationFailed | an `Expect` header other than `100-continue` |
 | 421 | MisdirectedRequest | `Host` is no IP address, not `localhost`, not in `[server] allowed_hosts` |
 | 422 | InvalidRequest | `details.fields` names every field that is missing, mistyped or out of range |
+| 423 | LegalHold | the recording is under legal hold; `details` says by whom, why and since when |
 | 500 | InternalError | our fault; the log has more under the `request_id` |
 | 502 | LiveKitUnavailable | LiveKit did not make the room; the session (`details.session_id`) is ending |
-| 503 | StoreUnavailable, Unavailable, NotReady | try again, as `Retry-After` says |
+| 503 | StoreUnavailable, ChunkStoreUnavailable, Unavailable, NotReady | try again, as `Retry-After` says |
+| 507 | QuotaExceeded | all recordings together take more than `[recording] disk_quota` |
 """
 
 CALLERS: Final = """## Who may call, and who is called
@@ -129,6 +131,11 @@ and `earlier_recordings`.
 - A stop before any recorder joined leaves a recording that `failed`, with that as its `detail`.
 """
 
+KEEPING: Final = """## Keeping recordings
+
+Deletion, legal hold, retention and quota, and what a recording's fields say: [CATALOG.md](CATALOG.md).
+"""
+
 STREAMS: Final = f"""## Event streams
 
 `GET {API}/sessions/{{session_id}}/events` and `GET {API}/events` answer as `text/event-stream`. Each event
@@ -158,5 +165,15 @@ def render() -> str:
         rows.append(f"| `{route.method} {route.path}` | {purpose} |")
     short = f"\nThe routes under `{API}/sessions` also answer under `/sessions`.\n"
     return "\n".join(
-        [INTRODUCTION, "\n".join(rows) + "\n" + short, CALLERS, REMOVAL, RECORDING, STREAMS, KEYS, ERRORS]
+        [
+            INTRODUCTION,
+            "\n".join(rows) + "\n" + short,
+            CALLERS,
+            REMOVAL,
+            RECORDING,
+            KEEPING,
+            STREAMS,
+            KEYS,
+            ERRORS,
+        ]
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 import aiohttp
+import structlog
 
 from orchestrator.adapters.livekit_rooms import api_url
 from orchestrator.core.errors import RoomServerError, RoomServerUnavailableError
@@ -12,7 +13,24 @@ from orchestrator.core.grants import client_grant
 from orchestrator.core.ids import Identity, RoomName
 from orchestrator.ports import TokenMint
 
+log = structlog.get_logger(__name__)
+
 _IDENTITY: Final = Identity("greenroom-probe")
+
+
+async def warn_of_auto_create(server_url: str, tokens: TokenMint, *, room_name: RoomName) -> None:
+    """Say loudly when the media server makes rooms by itself; arguments as for `is_auto_create_on`."""
+    try:
+        is_on = await is_auto_create_on(server_url, tokens, room_name=room_name)
+    except RoomServerError as error:
+        log.warning("auto_create_not_checked", reason=str(error))
+        return
+    if is_on:
+        log.error(
+            "auto_create_is_on",
+            fix="set `room: {auto_create: false}` in LiveKit's configuration: until then a join token that "
+            "is still valid brings an ended session's room back",
+        )
 
 
 async def is_auto_create_on(

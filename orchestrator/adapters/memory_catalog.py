@@ -93,21 +93,29 @@ class MemoryCatalog:
         self._entries[recording_id] = replace(entry, custody=decode_custody(encode(custody)))
         self._append(events)
 
-    async def forget(self, recording_id: RecordingId) -> None:
+    async def forget(self, recording_id: RecordingId, events: Sequence[RegistryEvent] = ()) -> None:
         """Remove a recording from the catalog."""
-        self._entries.pop(recording_id, None)
+        if self._entries.pop(recording_id, None) is not None:
+            self._append(events)
+
+    async def say(self, *events: RegistryEvent) -> None:
+        """Append events."""
+        self._append(events)
 
     async def being_deleted(self, limit: int) -> list[CatalogEntry]:
         """Give recordings whose deletion is not done."""
         return [e for e in self._entries.values() if e.custody.is_being_deleted][:limit]
 
-    async def deletable(self, *, ended_before: datetime, limit: int) -> list[CatalogEntry]:
+    async def deletable(
+        self, *, ended_before: datetime, limit: int, status: RecordingStatus | None = None
+    ) -> list[CatalogEntry]:
         """Give recordings that ended before a moment and may go, oldest end first."""
         found = [
             (entry.ended_at, entry.number, entry)
             for entry in self._entries.values()
             if entry.ended_at is not None
             and entry.ended_at < ended_before
+            and status in (None, entry.status)
             and entry.custody.hold is None
             and entry.custody.deletion is None
         ]

@@ -108,8 +108,8 @@ class MemorySessionStore:
         self._bind(change.key, session.id)
         if change.freed_key is not None:
             self._free(change.freed_key, session.id)
-        if change.recording is not None:
-            self.catalog.write(change.recording)
+        for recording in change.recordings:
+            self.catalog.write(recording)
         lease_end = self.now() + timedelta(seconds=self._lease_s)
         rows = []
         for command in change.commands:

@@ -99,7 +99,7 @@ class SqliteCatalog:
         self, recording_id: RecordingId, custody: Custody, events: Sequence[RegistryEvent] = ()
     ) -> None:
         """Replace the custody of a recording and append events."""
-        encoded = [(None, *event) for event in prepare_events(events, first=0)]
+        encoded = _encoded(events)
         record = encode(custody)
 
         def work(database: apsw.Cursor) -> None:
@@ -108,10 +108,21 @@ class SqliteCatalog:
 
         await self._writer.call(work)
 
-    async def forget(self, recording_id: RecordingId) -> None:
+    async def forget(self, recording_id: RecordingId, events: Sequence[RegistryEvent] = ()) -> None:
         """Remove a recording from the catalog."""
-        query = "DELETE FROM recordings WHERE recording_id = ?"
-        await self._writer.call(partial(_execute, query=query, values=(recording_id,)))
+        encoded = _encoded(events)
+
+        def work(database: apsw.Cursor) -> None:
+            database.execute("DELETE FROM recordings WHERE recording_id = ?", (recording_id,))
+            if database.connection.changes():
+                append_events(database, encoded, now=to_ticks(self._now()))
+
+        await self._writer.call(work)
+
+    async def say(self, *events: RegistryEvent) -> None:
+        """Append events."""
+        encoded = _encoded(events)
+        await self._writer.call(lambda database: append_events(database, encoded, now=to_ticks(self._now())))
 
     async def being_deleted(self, limit: int) -> list[CatalogEntry]:
         """Give recordings whose deletion is not done."""
@@ -119,10 +130,15 @@ class SqliteCatalog:
             partial(_read, where="deletion = 1 ORDER BY id", values=(), limit=limit)
         )
 
-    async def deletable(self, *, ended_before: datetime, limit: int) -> list[CatalogEntry]:
+    async def deletable(
+        self, *, ended_before: datetime, limit: int, status: RecordingStatus | None = None
+    ) -> list[CatalogEntry]:
         """Give recordings that ended before a moment and may go, oldest end first."""
-        where = "ended_at < ? AND is_held = 0 AND deletion = 0 ORDER BY ended_at, id"
-        values = (to_ticks(ended_before),)
+        where = (
+            "ended_at < ?1 AND (?2 IS NULL OR status = ?2) AND is_held = 0 AND deletion = 0"
+            " ORDER BY ended_at, id"
+        )
+        values = (to_ticks(ended_before), None if status is None else status.value)
         return await self._reader.call(partial(_read, where=where, values=values, limit=limit))
 
     async def unmeasured(self, limit: int) -> list[CatalogEntry]:
@@ -133,6 +149,10 @@ class SqliteCatalog:
     async def usage(self) -> Usage:
         """Give what all of them take."""
         return await self._reader.call(_read_usage)
+
+
+def _encoded(events: Sequence[RegistryEvent]) -> list[tuple[None, int, str, bytes]]:
+    return [(None, *event) for event in prepare_events(events, first=0)]
 
 
 def row_of(record: CatalogRecord, encoded: bytes, *, started: int, ended: int) -> tuple[object, ...]:

@@ -39,7 +39,7 @@ class Written(NamedTuple):
     events: tuple[tuple[int, str, bytes], ...]
     commands: tuple[bytes, ...]
     next_due: int | None
-    recording: bytes | None
+    recordings: tuple[bytes, ...]
 
     @property
     def session(self) -> Session:
@@ -83,7 +83,7 @@ def prepare_change(change: Change) -> Written:
         events=prepare_events(change.events, first=session.events - len(change.events) + 1),
         commands=tuple(map(encode_command, change.commands)),
         next_due=None if session.next_due is None else to_ticks(session.next_due),
-        recording=None if change.recording is None else encode_catalog(change.recording),
+        recordings=tuple(map(encode_catalog, change.recordings)),
     )
 
 
@@ -118,7 +118,7 @@ def commit_changes(
     _write_keys(database, passed, now=now)
     write_records(
         database,
-        [(one.change.recording, one.recording) for one in passed if one.change.recording and one.recording],
+        [pair for one in passed for pair in zip(one.change.recordings, one.recordings, strict=True)],
         now=now,
     )
     return [next(made) if error is None else error for error in refused]

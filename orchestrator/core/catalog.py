@@ -8,10 +8,12 @@ Source: recording.md §4 (Catalog).
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Final, Literal
 
+from orchestrator.core.errors import IllegalTransitionError, RecordingHeldError
 from orchestrator.core.ids import RecordingId, SessionId
 from orchestrator.core.recording import Checkpoint, Recording, RecordingStatus
 from orchestrator.core.session import Session
@@ -20,6 +22,7 @@ UPLOAD: Final = "upload"  # the mode of what callers send in chunks
 ENDED: Final = frozenset({RecordingStatus.COMPLETED, RecordingStatus.FAILED, RecordingStatus.DELETED})
 
 DeletionCause = Literal["asked", "retention", "quota"]
+QuotaLevel = Literal["ok", "warning", "exceeded"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,6 +36,7 @@ class CatalogRecord:
         checkpoints: the last known tree head of each attempt, rising.
         stats: measured over all attempts; ``duration_s`` and ``bytes`` among them once anything is known.
         detail: why it failed.
+        is_left: its session went on to another recording when its manifest was stored and not yet verified.
     """
 
     recording_id: RecordingId
@@ -43,6 +47,7 @@ class CatalogRecord:
     checkpoints: tuple[Checkpoint, ...] = ()
     stats: dict[str, float] = field(default_factory=dict)
     detail: str = ""
+    is_left: bool = False
 
     @property
     def reported_bytes(self) -> int:
@@ -52,7 +57,7 @@ class CatalogRecord:
     @property
     def is_ended(self) -> bool:
         """Whether nobody makes it any more."""
-        return self.status in ENDED
+        return self.is_left or self.status in ENDED
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,6 +76,7 @@ class Deletion:
     Attributes:
         is_purge: the tombstone and the catalog's row go too.
         done_at: when nothing of its media was left; None while it is under way.
+        detail: why it is not done yet, when something is in its way.
     """
 
     cause: DeletionCause
@@ -78,6 +84,7 @@ class Deletion:
     asked_at: datetime
     is_purge: bool = False
     done_at: datetime | None = None
+    detail: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -146,6 +153,68 @@ class CatalogEntry:
         return self.ended_at + retention
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class QuotaStand:
+    """What all recordings take, against what they may take.
+
+    Attributes:
+        used_bytes: now.
+        quota_bytes: `[recording] disk_quota`; None when there is none.
+    """
+
+    used_bytes: int = 0
+    quota_bytes: int | None = None
+
+    @property
+    def level(self) -> QuotaLevel:
+        """Give where it stands: a warning from 90 % on, exceeded above 100 %."""
+        if self.quota_bytes is None or self.used_bytes * 10 < self.quota_bytes * 9:
+            return "ok"
+        return "exceeded" if self.used_bytes > self.quota_bytes else "warning"
+
+    @property
+    def excess_bytes(self) -> int:
+        """By how much the quota is exceeded; 0 when it is not."""
+        return 0 if self.quota_bytes is None else max(0, self.used_bytes - self.quota_bytes)
+
+    def refusal(self) -> str:
+        """Say why no recording may begin; "" when one may."""
+        if self.level != "exceeded":
+            return ""
+        return (
+            f"all recordings together take {self.used_bytes} bytes and [recording] disk_quota is"
+            f" {self.quota_bytes}; delete some (DELETE /api/v1/recordings/ID) or raise the quota"
+        )
+
+
+def to_free(oldest_first: Sequence[CatalogEntry], *, excess_bytes: int) -> tuple[CatalogEntry, ...]:
+    """Choose what is deleted so that the excess is gone; all of them when they are not enough."""
+    chosen: list[CatalogEntry] = []
+    for entry in oldest_first:
+        if excess_bytes <= 0:
+            break
+        chosen.append(entry)
+        excess_bytes -= entry.used_bytes
+    return tuple(chosen)
+
+
+def check_deletable(entry: CatalogEntry) -> None:
+    """See that a recording may be deleted; one that is being deleted, or is, may.
+
+    Raises:
+        RecordingHeldError: it is under legal hold.
+        IllegalTransitionError: it is still being made.
+    """
+    hold = entry.custody.hold
+    if hold is not None:
+        raise RecordingHeldError(entry.id, by=hold.by, reason=hold.reason, since=hold.since.isoformat())
+    if entry.ended_at is None:
+        raise IllegalTransitionError(
+            f"recording {entry.id} is {entry.status.value}; stop it and wait until it is completed, then"
+            " delete it"
+        )
+
+
 def record_of(session_id: SessionId, recording: Recording) -> CatalogRecord:
     """Give what the catalog keeps of a session's recording."""
     return CatalogRecord(
@@ -160,9 +229,12 @@ def record_of(session_id: SessionId, recording: Recording) -> CatalogRecord:
     )
 
 
-def changed_record(before: Session | None, after: Session) -> CatalogRecord | None:
-    """Give what a commit writes into the catalog; None when its recording is as it was."""
-    recording = after.recording
-    if recording is None or (before is not None and before.recording == recording):
-        return None
-    return record_of(after.id, recording)
+def changed_records(before: Session | None, after: Session) -> tuple[CatalogRecord, ...]:
+    """Give what a commit writes into the catalog; nothing when its recording is as it was."""
+    recording, old = after.recording, None if before is None else before.recording
+    if recording is None or recording == old:
+        return ()
+    record = record_of(after.id, recording)
+    if old is None or old.recording_id == recording.recording_id or old.status is not RecordingStatus.STOPPED:
+        return (record,)
+    return (replace(record_of(after.id, old), is_left=True), record)

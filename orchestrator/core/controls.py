@@ -11,7 +11,8 @@ from typing import Final
 
 from orchestrator.core.commands import ControlRecording
 from orchestrator.core.draft import Draft, armed_for
-from orchestrator.core.errors import IllegalTransitionError
+from orchestrator.core.errors import IllegalTransitionError, QuotaExceededError
+from orchestrator.core.events import RecordingDeleted
 from orchestrator.core.ids import job_id
 from orchestrator.core.jobs import HELD, Job, JobCause, JobState
 from orchestrator.core.recording import (
@@ -23,9 +24,10 @@ from orchestrator.core.recording import (
     Operation,
     Recording,
     RecordingStatus,
+    check_move,
 )
 from orchestrator.core.states import RoomStatus
-from orchestrator.core.triggers import RecordingStartAsked
+from orchestrator.core.triggers import RecordingDeletionDone, RecordingStartAsked
 
 MAX_RECORDINGS: Final = 64  # of one session: they stay in its record
 MAX_OPERATIONS: Final = 512  # of one recording: its pauses stay in the record, and in each report
@@ -40,6 +42,7 @@ def start_asked(draft: Draft, trigger: RecordingStartAsked) -> None:
 
     Raises:
         IllegalTransitionError: the session is over, its recording is being stopped or taken otherwise.
+        QuotaExceededError: another one may not begin now.
     """
     session = draft.session
     if not session.is_live:
@@ -55,6 +58,8 @@ def start_asked(draft: Draft, trigger: RecordingStartAsked) -> None:
             f"the recording {old.recording_id} is being stopped ({old.status.value}); start another one"
             " once it is completed"
         )
+    if trigger.refusal:
+        raise QuotaExceededError(trigger.refusal)
     if old is not None and len(session.earlier_recordings) + 1 >= MAX_RECORDINGS:
         raise IllegalTransitionError(
             f"the session has {MAX_RECORDINGS} recordings, which is the limit; open another session"
@@ -106,6 +111,25 @@ def control_asked(draft: Draft, op: Operation) -> None:
             " start another one"
         )
     ask(draft, recording, op)
+
+
+def deletion_done(draft: Draft, trigger: RecordingDeletionDone) -> None:
+    """Note that a recording of the session is deleted; one that is so, or not its own, is no matter."""
+    session = draft.session
+    recordings = (*session.earlier_recordings, session.recording)
+    found = next((r for r in recordings if r is not None and r.recording_id == trigger.recording_id), None)
+    if found is None or found.status is RecordingStatus.DELETED:
+        return
+    check_move(found.status, RecordingStatus.DELETED)
+    deleted = replace(found, status=RecordingStatus.DELETED)
+    if found is session.recording:
+        draft.set(recording=deleted)
+    else:
+        earlier = tuple(deleted if r is found else r for r in session.earlier_recordings)
+        draft.set(earlier_recordings=earlier)
+    draft.events.append(
+        RecordingDeleted(session_id=session.id, recording_id=found.recording_id, cause=trigger.cause)
+    )
 
 
 def ask(draft: Draft, recording: Recording, op: Operation) -> Recording:

@@ -197,6 +197,12 @@ class Draft:
             self.put_recording(replace(recording, status=RecordingStatus.FAILED, detail=detail))
             self.disarm("recorder")
 
+    def refuse_recording(self, detail: str) -> None:
+        """Let the recording of a session that is being opened fail before anybody is asked to make it."""
+        recording = self.session.recording
+        if recording is not None:
+            self.put_recording(replace(recording, status=RecordingStatus.FAILED, detail=detail))
+
     def decide(self) -> Decision:
         """End the step."""
         if self.session == self._before and not self.commands and not self.events:

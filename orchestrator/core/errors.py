@@ -6,6 +6,9 @@ OrchestratorError
 ├── RecordingNotFoundError    404: no such recording in the catalog
 ├── WebhookNotFoundError      404: no such outgoing webhook, or no such dead letter
 ├── WebhookLimitError         409: there are as many outgoing webhooks as there may be
+├── RecordingHeldError        423: under legal hold: nothing of it is deleted
+├── QuotaExceededError        507: recordings take what they may: delete some, or raise the quota
+├── CustodyError              503: the recording cannot be reached where it lies; worth trying again
 ├── IllegalTransitionError    409 from HTTP; a late hint is logged and dropped
 ├── BarredError               403: was removed from the session and is kept out
 ├── WorkerIdTakenError        422: another service has this worker id; choose another
@@ -49,6 +52,25 @@ class RecordingNotFoundError(OrchestratorError):
     def __init__(self, recording_id: str) -> None:
         super().__init__(f"Recording not found: {recording_id[:64]}")
         self.recording_id = recording_id
+
+
+class RecordingHeldError(OrchestratorError):
+    """A recording is under legal hold; who holds it, why and since when are in ``details``."""
+
+    def __init__(self, recording_id: str, *, by: str, reason: str, since: str) -> None:
+        super().__init__(
+            f"recording {recording_id} is under legal hold by {by!r} since {since} ({reason});"
+            " release it first: DELETE …/legal-hold"
+        )
+        self.details = {"recording_id": recording_id, "by": by, "reason": reason, "since": since}
+
+
+class QuotaExceededError(OrchestratorError):
+    """All recordings together take more than `[recording] disk_quota`."""
+
+
+class CustodyError(OrchestratorError):
+    """The chunk store or the keys that a recording needs cannot be reached; the sentence names which."""
 
 
 class WebhookNotFoundError(OrchestratorError):

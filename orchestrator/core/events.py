@@ -136,6 +136,24 @@ class RecordingChanged(_Event, frozen=True, kw_only=True, tag_field="type", tag=
     detail: str = ""
 
 
+class RecordingDeleted(_Event, frozen=True, kw_only=True, tag_field="type", tag="RecordingDeleted"):
+    """A recording's media is gone for good; ``cause``: asked, retention or quota. Belongs to its session."""
+
+    name: ClassVar[str] = "recording_deleted"
+    session_id: str
+    recording_id: str
+    cause: str
+
+
+class RecordingQuota(_Event, frozen=True, kw_only=True, tag_field="type", tag="RecordingQuota"):
+    """What recordings take passed a mark of `disk_quota`: ``level`` is ok, warning (90 %) or exceeded."""
+
+    name: ClassVar[str] = "recording_quota"
+    level: str
+    used_bytes: int
+    quota_bytes: int
+
+
 class MicroserviceRegistered(
     _Event, frozen=True, kw_only=True, tag_field="type", tag="MicroserviceRegistered"
 ):
@@ -171,8 +189,10 @@ SessionEvent = (
     | ParticipantRemoved
     | JobChanged
     | RecordingChanged
+    | RecordingDeleted
 )
-RegistryEvent = MicroserviceRegistered | MicroserviceUnavailable
+# Belong to no session; a deletion does where the session of a recording is not known here.
+RegistryEvent = MicroserviceRegistered | MicroserviceUnavailable | RecordingQuota | RecordingDeleted
 Event = SessionEvent | RegistryEvent
 
 _encoder = msgspec.json.Encoder()

@@ -48,7 +48,7 @@ TABLE: Final[frozenset[tuple[RecordingStatus, RecordingStatus]]] = frozenset(
     | {(_S.RECORDING, _S.STARTING), (_S.PAUSED, _S.STARTING), (_S.PAUSED, _S.RECORDING)}
     | {(a, b) for i, a in enumerate(_ORDER) for b in _ORDER[i + 1 :]}
     | {(a, _S.FAILED) for a in _ORDER if a is not _S.COMPLETED}
-    | {(_S.COMPLETED, _S.DELETED), (_S.FAILED, _S.DELETED)}
+    | {(_S.STOPPED, _S.DELETED), (_S.COMPLETED, _S.DELETED), (_S.FAILED, _S.DELETED)}
 )
 RUNNING: Final = frozenset(_ORDER) - {_S.COMPLETED}
 CAPTURING: Final = frozenset({_S.STARTING, _S.RECORDING, _S.PAUSED})  # a recorder is in the room, or is to be

@@ -30,6 +30,7 @@ from orchestrator.core.triggers import (
     JobRefused,
     ParticipantsSeen,
     RecordingControlAsked,
+    RecordingDeletionDone,
     RecordingReported,
     RecordingStartAsked,
     RemovalAsked,
@@ -57,7 +58,11 @@ class Wanted:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Opening:
-    """Everything a new session is made of. ``recording_id``: record it, as ``recording_manner`` says."""
+    """Everything a new session is made of.
+
+    ``recording_id`` given means: record it, as ``recording_manner`` says; with ``recording_refusal`` the
+    recording fails at once, because of that, and the session lives.
+    """
 
     session_id: SessionId
     room_name: RoomName
@@ -68,6 +73,7 @@ class Opening:
     services: tuple[Wanted, ...] = ()
     recording_id: RecordingId | None = None
     recording_manner: Manner = field(default_factory=Manner)
+    recording_refusal: str = ""
     limits: Limits = field(default_factory=Limits)
     max_duration_s: float | None = None
     request_key: KeyScope | None = None
@@ -78,7 +84,7 @@ def open_session(opening: Opening, now: datetime) -> Decision:
     # One job per service: a second one would wait for a second worker of the same name for ever.
     wanted_by_id = {wanted.service_id: wanted for wanted in reversed(opening.services)}
     services = [w for w in opening.services if wanted_by_id.get(w.service_id) is w]
-    if opening.recording_id is not None:
+    if opening.recording_id is not None and not opening.recording_refusal:
         services = [wanted for wanted in services if wanted.service_id != RECORDER]
         services.append(Wanted(service_id=RECORDER, required=False))
     session = Session(
@@ -116,6 +122,8 @@ def open_session(opening: Opening, now: datetime) -> Decision:
     draft.events.append(
         SessionCreated(session_id=session.id, room_name=session.room_name, livekit_url=session.livekit_url)
     )
+    if opening.recording_refusal:
+        draft.refuse_recording(opening.recording_refusal)
     draft.commands.append(CreateRoom(room_name=session.room_name))
     return draft.decide()
 
@@ -168,6 +176,8 @@ def step(session: Session, trigger: Trigger, now: datetime) -> Decision:
             controls.start_asked(draft, trigger)
         case RecordingControlAsked():
             controls.control_asked(draft, trigger.op)
+        case RecordingDeletionDone():
+            controls.deletion_done(draft, trigger)
         case TerminateAsked():
             if session.is_live:
                 ending.begin(draft, Cause.ENDED, trigger.reason)

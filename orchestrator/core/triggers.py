@@ -189,12 +189,13 @@ class RecordingStartAsked:
     """A caller wants the session recorded.
 
     ``recording_id``: of the recording that begins, if one does; what ``manner`` does not say is as in
-    ``default``, or as it is.
+    ``default``, or as it is; ``refusal``: why none may begin now, "" when one may.
     """
 
     recording_id: RecordingId
     manner: Manner = field(default_factory=Manner)
     default: Manner = field(default_factory=Manner)
+    refusal: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -202,6 +203,14 @@ class RecordingControlAsked:
     """A caller wants the recording paused, resumed or stopped."""
 
     op: Operation
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RecordingDeletionDone:
+    """Nothing of a recording's media is left; ``cause``: asked, retention or quota."""
+
+    recording_id: RecordingId
+    cause: str
 
 
 Trigger = (
@@ -224,4 +233,5 @@ Trigger = (
     | RecordingReported
     | RecordingStartAsked
     | RecordingControlAsked
+    | RecordingDeletionDone
 )

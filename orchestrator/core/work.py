@@ -171,7 +171,7 @@ def recording_reported(draft: Draft, trigger: RecordingReported) -> None:
     is_resumed = (recording.status, status) == (RecordingStatus.PAUSED, RecordingStatus.RECORDING)
     is_back = is_resumed or (is_next and draft.session.is_live)
     is_late = _rank(status) < _rank(recording.status) and not is_back
-    if is_late or (recording.status, status) not in TABLE:
+    if is_late or status is RecordingStatus.DELETED or (recording.status, status) not in TABLE:
         status = recording.status  # a late frame, or a completer's first, never takes the facet back
     op = min(trigger.op, recording.wanted.n if recording.wanted else 0)  # no more than was asked is done
     draft.put_recording(

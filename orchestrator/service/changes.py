@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from orchestrator.core.catalog import changed_record
+from orchestrator.core.catalog import changed_records
 from orchestrator.core.draft import Decision
 from orchestrator.core.request_keys import RequestKey
 from orchestrator.core.session import Session, freed_key
@@ -32,5 +32,5 @@ def change_of(
         finished=finished,
         key=key,
         freed_key=None if before is None else freed_key(before, after),
-        recording=changed_record(before, after),
+        recordings=changed_records(before, after),
     )

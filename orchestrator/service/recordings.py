@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from orchestrator.core.ids import RecordingId, SessionId
 from orchestrator.core.recording import Manner, Operation
 from orchestrator.core.request_keys import RequestKey
@@ -14,11 +16,21 @@ from orchestrator.service.repeats import Repeats
 class RecordingControl:
     """Starts, pauses, resumes and stops recordings."""
 
-    def __init__(self, *, repeats: Repeats, clock: Clock, default: Manner) -> None:
-        """Make one; ``default`` is how a recording is taken for which nobody says it."""
+    def __init__(
+        self, *, repeats: Repeats, clock: Clock, default: Manner, refusal: Callable[[], str] = str
+    ) -> None:
+        """Make one.
+
+        Args:
+            repeats: carries out what may come again.
+            clock: gives ids.
+            default: how a recording is taken for which nobody says it.
+            refusal: says why no recording may begin now, "" when one may.
+        """
         self._repeats = repeats
         self._clock = clock
         self._default = default
+        self._refusal = refusal
 
     async def start(self, session_id: SessionId, manner: Manner, key: RequestKey | None) -> Session:
         """Begin a recording; while one runs, nothing happens.
@@ -30,10 +42,14 @@ class RecordingControl:
 
         Raises:
             IllegalTransitionError: the session is over, or its recording is being stopped or taken otherwise.
+            QuotaExceededError: recordings take what they may take.
             KeyReusedError, SessionNotFoundError, StoreError: as `Repeats.apply`.
         """
         asked = RecordingStartAsked(
-            recording_id=RecordingId(self._clock.new_id()), manner=manner, default=self._default
+            recording_id=RecordingId(self._clock.new_id()),
+            manner=manner,
+            default=self._default,
+            refusal=self._refusal(),
         )
         return await self._repeats.apply(session_id, asked, key)
 

@@ -110,6 +110,7 @@ class Sessions:
         self.deployment_id = ""
         self.run_commands: Callable[[tuple[CommandRow, ...]], None] = lambda rows: None
         self.offers: OfferPlanner | None = None
+        self.recording_refusal: Callable[[], str] = str  # why no recording may begin now, "" when one may
 
     async def open(self) -> None:
         """Take over every open session from the store."""
@@ -161,6 +162,8 @@ class Sessions:
             new_id=self._clock.new_id,
             default_services=self._directory.default_services,
         )
+        if opening.recording_id is not None and (refusal := self.recording_refusal()):
+            opening = replace(opening, recording_refusal=refusal)
         if key is not None:
             opening = replace(opening, request_key=key.scope)
         self.creating.add(opening.room_name)

@@ -25,10 +25,13 @@ from msgspec import json as json_codec
 
 from orchestrator.core.errors import (
     BarredError,
+    CustodyError,
     IllegalTransitionError,
     KeyOutlivedError,
     KeyReusedError,
     OrchestratorError,
+    QuotaExceededError,
+    RecordingHeldError,
     RecordingNotFoundError,
     RoomNameTakenError,
     RoomServerError,
@@ -184,6 +187,12 @@ def _service_problem(error: OrchestratorError) -> Problem | None:
             return _problem(404, "SessionNotFound", str(error), {"session_id": error.session_id})
         case RecordingNotFoundError():
             return _problem(404, "RecordingNotFound", str(error), {"recording_id": error.recording_id})
+        case RecordingHeldError():
+            return _problem(423, "LegalHold", str(error), error.details)
+        case QuotaExceededError():
+            return _problem(507, "QuotaExceeded", str(error))
+        case CustodyError():
+            return _problem(503, "ChunkStoreUnavailable", str(error), headers={"Retry-After": RETRY_AFTER_S})
         case WorkerNotFoundError():
             return _problem(404, "MicroserviceNotFound", str(error))
         case WebhookNotFoundError():

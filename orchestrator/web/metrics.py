@@ -11,8 +11,10 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, gene
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
 
+from orchestrator.catalog_ports import Usage
 from orchestrator.core.breaker import BreakerState
 from orchestrator.core.jobs import JobState
+from orchestrator.core.recording import RecordingStatus
 from orchestrator.core.session import Session
 from orchestrator.core.states import RoomStatus
 from orchestrator.service.counted_rooms import CountedRooms
@@ -36,6 +38,8 @@ class LiveNumbers:
         events: events of sessions committed since the start.
         reconcile_s: how long the last pass over all rooms took.
         outgoing: receivers of events; there are at most `[webhooks] max_targets`.
+        recordings: what all recordings took at the last look.
+        quota_bytes: what they may take; None without a quota.
     """
 
     sessions: Callable[[], list[Session]]
@@ -47,6 +51,8 @@ class LiveNumbers:
     reconcile_s: Callable[[], float]
     rooms: CountedRooms
     outgoing: OutgoingWebhooks
+    recordings: Callable[[], Usage]
+    quota_bytes: int | None
 
 
 class Metrics:
@@ -158,6 +164,7 @@ class _LiveCollector:
         yield CounterMetricFamily("greenroom_events", "Events of sessions committed", value=live.events())
         yield from self._livekit()
         yield from self._outgoing()
+        yield from self._recordings()
 
     def _livekit(self) -> Iterator[Metric]:
         calls = CounterMetricFamily(
@@ -172,6 +179,17 @@ class _LiveCollector:
             seconds.add_metric([call], spent_s)
         yield calls
         yield seconds
+
+    def _recordings(self) -> Iterator[Metric]:
+        usage = self._live.recordings()
+        words = [status.value for status in RecordingStatus if status is not RecordingStatus.IDLE]
+        yield _by_label(
+            "greenroom_recordings", "Recordings in the catalog by state", "state", words, usage.counts
+        )
+        yield _gauge("greenroom_recordings_bytes", "What all recordings take in the store", usage.used_bytes)
+        if self._live.quota_bytes is not None:
+            text = "What all recordings may take: [recording] disk_quota"
+            yield _gauge("greenroom_recordings_quota_bytes", text, self._live.quota_bytes)
 
     def _outgoing(self) -> Iterator[Metric]:
         outgoing = self._live.outgoing

@@ -12,6 +12,7 @@ from orchestrator.ports import Notice, RoomServer, SessionStore
 from orchestrator.service.dispatch import Dispatch
 from orchestrator.service.draining import Drains
 from orchestrator.service.feed import Feed
+from orchestrator.service.keeping import Keeping
 from orchestrator.service.outgoing import OutgoingWebhooks
 from orchestrator.service.playback import Playback
 from orchestrator.service.pull import PullWorkers
@@ -53,6 +54,7 @@ class Services:
     repeats: Repeats
     recording_control: RecordingControl
     playback: Playback
+    keeping: Keeping
     webhooks: Webhooks
     verifier: WebhookVerifier
     outgoing: OutgoingWebhooks

@@ -65,17 +65,17 @@ async def names(kept: Kept, **filters: object) -> list[str]:
 
 async def test_a_row_is_written_by_the_commit_of_its_session_and_by_no_other(kept: Kept) -> None:
     first = first_change()
-    await kept.store.commit(replace(first, recording=record()))
+    await kept.store.commit(replace(first, recordings=(record(),)))
     entry = await kept.catalog.entry(RecordingId("r1"))
     assert (entry.record, entry.custody, entry.started_at) == (record(), Custody(), START)
     assert (entry.status, entry.ended_at) == (S.RECORDING, None)
-    refused = replace(first_change("room-2", session_id="s2"), recording=record("r2"))
+    refused = replace(first_change("room-2", session_id="s2"), recordings=(record("r2"),))
     stale = replace(refused.session, version=7)
     with pytest.raises(VersionConflictError):
         await kept.store.commit(replace(refused, session=stale))
     assert await names(kept) == ["r1"]
     kept.clock.advance(30)
-    await kept.store.commit(replace(next_change(first.session), recording=record(status=S.COMPLETED)))
+    await kept.store.commit(replace(next_change(first.session), recordings=(record(status=S.COMPLETED),)))
     kept.clock.advance(30)
     await kept.catalog.save(record(status=S.COMPLETED))
     entry = await kept.catalog.entry(RecordingId("r1"))
@@ -138,8 +138,11 @@ async def test_what_is_deleted_stays_listed_as_deleted_and_takes_nothing(kept: K
     assert await names(kept, status=S.COMPLETED) == []
     assert await names(kept, status=S.DELETED) == ["r1"]
     assert await kept.catalog.usage() == Usage(used_bytes=0, counts={"deleted": 1})
-    await kept.catalog.forget(r1)
-    await kept.catalog.forget(r1)
+    gone = MicroserviceUnavailable(service_id="x", worker_id="x", reason="an event")
+    await kept.catalog.forget(r1, [gone])
+    await kept.catalog.forget(r1, [gone])  # of a missing one nothing is said
+    await kept.catalog.say(gone, gone)
+    assert (await kept.store.feed_after(0, session_id=None, limit=9)).head_seq == 3
     assert await names(kept) == []
     await kept.catalog.save(record("r2"))
     assert (await kept.catalog.entry(RecordingId("r2"))).number > 1  # a number is never used twice
@@ -156,6 +159,8 @@ async def test_what_ended_may_go_the_oldest_first_unless_it_is_held_or_going(kep
     before = START + timedelta(seconds=5)
     assert [e.id for e in await kept.catalog.deletable(ended_before=before, limit=9)] == ["r3", "r1", "r2"]
     assert [e.id for e in await kept.catalog.deletable(ended_before=before, limit=1)] == ["r3"]
+    failed = kept.catalog.deletable(ended_before=before, limit=9, status=S.FAILED)
+    assert await failed == []
 
 
 async def test_bytes_count_as_reported_until_somebody_looked(kept: Kept) -> None:

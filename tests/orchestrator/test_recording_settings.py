@@ -33,3 +33,22 @@ def test_what_is_no_place_is_refused(tmp_path: Path, place: str) -> None:
     with pytest.raises(SettingsError, match=r"recording\.chunk_store") as caught:
         load_settings(config, {})
     assert "hunter2" not in str(caught.value)
+
+
+def test_a_quota_is_written_in_bytes_or_with_a_unit(tmp_path: Path) -> None:
+    config = tmp_path / "config.toml"
+    for text, expected in (("1000", 1000), ('"500GiB"', 500 * 2**30), ('"2TB"', 2 * 10**12)):
+        config.write_text(f"[recording]\ndisk_quota = {text}\nretention_days = 30\n")
+        settings = load_settings(config, {}).recording
+        assert (settings.disk_quota, settings.retention_days) == (expected, 30)
+    assert settings.quota_policy == "refuse"
+
+
+@pytest.mark.parametrize(
+    "line", ['disk_quota = "much"', "disk_quota = 0", "retention_days = -1", 'quota_policy = "x"']
+)
+def test_a_limit_that_means_nothing_is_refused(tmp_path: Path, line: str) -> None:
+    config = tmp_path / "config.toml"
+    config.write_text(f"[recording]\n{line}\n")
+    with pytest.raises(SettingsError, match=rf"recording\.{line.split()[0]} = "):
+        load_settings(config, {})

@@ -165,6 +165,8 @@ def test_every_variable_sets_a_key_that_exists() -> None:
 
 # Keys whose default is "not set": the file shows an example of them.
 EXAMPLES = (
+    "retention_days",
+    "disk_quota",
     "server_url",
     "api_key",
     "api_secret",

@@ -8,8 +8,9 @@ from uuid import uuid4
 
 import pytest
 from aiohttp import web
+from structlog.testing import capture_logs
 
-from orchestrator.adapters.livekit_probe import is_auto_create_on
+from orchestrator.adapters.livekit_probe import is_auto_create_on, warn_of_auto_create
 from orchestrator.adapters.livekit_tokens import LivekitTokens
 from orchestrator.core.errors import RoomServerError, RoomServerUnavailableError
 from orchestrator.core.ids import RoomName
@@ -48,6 +49,16 @@ async def test_answers(unused_tcp_port: int) -> None:
             await is_auto_create_on(url, TOKENS, room_name=RoomName("r"))
     with pytest.raises(RoomServerUnavailableError, match="cannot be reached"):
         await is_auto_create_on(f"ws://127.0.0.1:{unused_tcp_port}", TOKENS, room_name=RoomName("r"))
+
+
+@pytest.mark.parametrize(
+    ("status", "word"), [(200, "auto_create_is_on"), (404, ""), (500, "auto_create_not_checked")]
+)
+async def test_a_server_that_makes_rooms_by_itself_is_warned_of(status: int, word: str) -> None:
+    async with answering(status) as url:
+        with capture_logs() as logs:
+            await warn_of_auto_create(url, TOKENS, room_name=RoomName("r"))
+    assert [line["event"] for line in logs] == ([word] if word else [])
 
 
 @pytest.mark.integration

@@ -18,6 +18,8 @@ from orchestrator.core.events import (
     MicroserviceUnavailable,
     ParticipantRemoved,
     RecordingChanged,
+    RecordingDeleted,
+    RecordingQuota,
     RoomRecreated,
     SessionCreated,
     SessionReady,
@@ -97,6 +99,8 @@ OURS: list[tuple[Event, str]] = [
         RecordingChanged(session_id="s1", recording_id="rec1", recording_status="failed", detail="why"),
         "recording_status_changed",
     ),
+    (RecordingDeleted(session_id="s1", recording_id="rec1", cause="asked"), "recording_deleted"),
+    (RecordingQuota(level="warning", used_bytes=9, quota_bytes=10), "recording_quota"),
     (MicroserviceRegistered(service_id="asr", worker_id="w"), "microservice_registered"),
     (MicroserviceUnavailable(service_id="asr", worker_id="w", reason="silent"), "microservice_unavailable"),
 ]

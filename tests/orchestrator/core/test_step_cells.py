@@ -21,6 +21,7 @@ from orchestrator.core.triggers import (
     JobRefused,
     ParticipantsSeen,
     RecordingControlAsked,
+    RecordingDeletionDone,
     RecordingReported,
     RecordingStartAsked,
     RemovalAsked,
@@ -69,6 +70,7 @@ EXAMPLES: dict[type[Trigger], Trigger] = {
     RecordingReported: report(RecordingStatus.RECORDING, n=1),
     RecordingStartAsked: RecordingStartAsked(recording_id=RecordingId("rec1")),
     RecordingControlAsked: RecordingControlAsked(op="pause"),
+    RecordingDeletionDone: RecordingDeletionDone(recording_id=RecordingId("rec1"), cause="asked"),
 }
 # How the status looks after each trigger, in the states of a session that asked for one service.
 _C, _W, _R, _A, _T, _X = "Creating", "WaitingForServices", "Ready", "Active", "Terminating", "Terminated"
@@ -93,6 +95,7 @@ AFTER: dict[type[Trigger], tuple[str, ...]] = {
     RecordingReported: ("stale", "stale", "illegal", "illegal", "illegal", "stale"),
     RecordingStartAsked: (_C, _W, _R, _A, "illegal", "illegal"),
     RecordingControlAsked: ("illegal",) * 6,
+    RecordingDeletionDone: (_C, _W, _R, _A, _T, _X),
 }
 
 

@@ -24,4 +24,4 @@ def test_triggers_are_values() -> None:
     assert RoomCreated(sid=RoomSid("RM_1")) == RoomCreated(sid=RoomSid("RM_1"))
     with pytest.raises(FrozenInstanceError):
         RoomCreated(sid=RoomSid("RM_1")).sid = RoomSid("RM_2")  # type: ignore[misc]
-    assert len(set(get_args(Trigger))) == len(get_args(Trigger)) == 19
+    assert len(set(get_args(Trigger))) == len(get_args(Trigger)) == 20

@@ -20,7 +20,7 @@ def test_a_change_carries_the_decision_and_what_follows_from_it() -> None:
         decision.events,
         decision.commands,
     )
-    assert (change.recording, change.freed_key, change.key, change.finished) == (None, None, None, ())
+    assert (change.recordings, change.freed_key, change.key, change.finished) == ((), None, None, ())
 
 
 async def test_what_a_recorder_reports_stands_in_the_catalog_with_the_session() -> None:

@@ -1,0 +1,66 @@
+"""Everything that keeps recordings once they are made: custody, retention, quota, wired to each other."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from datetime import timedelta
+
+from orchestrator.catalog_ports import CatalogStore
+from orchestrator.core.ids import RecordingId
+from orchestrator.ports import Clock
+from orchestrator.recording_settings import RecordingSettings
+from orchestrator.service.custodian import Custodian
+from orchestrator.service.quota import Quota
+from orchestrator.service.retention import Retention
+from orchestrator.service.sessions import Sessions
+from orchestrator.service.stored_recordings import StoredRecordings
+
+
+class Keeping:
+    """What `[recording]` says of keeping recordings, carried out.
+
+    Args:
+        catalog: which there are.
+        sessions: whose they are; they ask the quota before a recording begins.
+        stored: where they lie.
+        clock: gives moments and chance.
+        settings: for how long, and how much.
+        forget: drops what is kept in memory of a recording that is deleted.
+    """
+
+    def __init__(
+        self,
+        *,
+        catalog: CatalogStore,
+        sessions: Sessions,
+        stored: StoredRecordings,
+        clock: Clock,
+        settings: RecordingSettings,
+        forget: Callable[[RecordingId], None],
+    ) -> None:
+        days = settings.retention_days
+        self.kept = None if days is None else timedelta(days=days)
+        self._stored = stored
+        self.custodian = Custodian(
+            catalog=catalog, sessions=sessions, stored=stored, clock=clock, forget=forget
+        )
+        self.retention = Retention(catalog=catalog, custodian=self.custodian, clock=clock, kept=self.kept)
+        self.quota = Quota(
+            catalog=catalog,
+            custodian=self.custodian,
+            clock=clock,
+            quota_bytes=None if settings.disk_quota is None else int(settings.disk_quota),
+            policy=settings.quota_policy,
+        )
+        sessions.recording_refusal = self.quota.refusal
+
+    async def run(self) -> None:
+        """Run every loop until cancelled."""
+        async with asyncio.TaskGroup() as tasks:
+            for work in (self.custodian.run, self.retention.run, self.quota.run):
+                tasks.create_task(work(), name=work.__qualname__)
+
+    def close(self) -> None:
+        """Stop; what is not finished is, after the next start."""
+        self._stored.close()
