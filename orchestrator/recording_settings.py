@@ -31,9 +31,12 @@ class RecordingSettings(Section):
     format: Literal["mp4", "webm", "mkv"] = Field(
         default="mp4", description="when we encode: H.264 (mp4, mkv) or VP8 (webm); and container of exports"
     )
-    mode: Literal["passthrough", "tracks"] = Field(
+    mode: Literal["passthrough", "tracks", "composite", "audio"] = Field(
         default="passthrough",
-        description="stored as sent, or each track decoded and encoded again",
+        description="stored as sent; or encoded: each track, one picture and mix of all, the mix alone",
+    )
+    layout: Literal["grid", "speaker"] = Field(
+        default="grid", description="of a composite: all the same size, or who speaks large"
     )
     keyframe_interval_s: float = Field(default=4, ge=0.5, le=60, description="when we encode (s)")
     chunk_store: str = Field(
@@ -56,7 +59,7 @@ class RecordingSettings(Section):
     @property
     def manner(self) -> Manner:
         """How a recording is taken for which nobody says it."""
-        return Manner(mode=self.mode, quality=self.quality, format=self.format)
+        return Manner(mode=self.mode, quality=self.quality, format=self.format, layout=self.layout)
 
     @field_validator("chunk_store")
     @classmethod

@@ -49,6 +49,7 @@ ENVIRONMENT: Final[dict[str, tuple[str, ...]]] = {
     "recording.quality": ("RECORDING_QUALITY",),
     "recording.format": ("RECORDING_FORMAT",),
     "recording.mode": ("RECORDING_MODE",),
+    "recording.layout": ("RECORDING_LAYOUT",),
     "recording.chunk_store": ("CHUNK_STORAGE_PATH",),
     "encryption.key_dir": ("GREENROOM_KEY_DIR",),
 }

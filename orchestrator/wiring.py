@@ -128,6 +128,7 @@ class Orchestrator:
                 mode=settings.recording.mode,
                 quality=settings.recording.quality,
                 format=settings.recording.format,
+                layout=settings.recording.layout,
                 keyframe_interval_s=settings.recording.keyframe_interval_s,
             ),
             clock=parts.clock,

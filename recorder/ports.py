@@ -5,12 +5,13 @@ The stored side (ChunkStore, KeyRing) is `vault.ports`.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NewType, Protocol
 
 from recorder.core.chunking import TrackFormat, TrackKind
 from recorder.core.fragments import Packet
+from recorder.core.layout import Box
 from recorder.core.quality import Quality
 from recorder.core.states import RecordingState
 from recorder.core.units import AccessUnit
@@ -133,6 +134,45 @@ class ChoosingSource(TrackSource, Protocol):
         """Take these tracks only, beside another source, from now on; None: all, as at the beginning.
 
         From all to some and back only while nothing is captured.
+        """
+
+
+class RoomListener(Protocol):
+    """Hears what happens in a room beside the media. Called in the event loop; never blocks."""
+
+    def muted(self, track_id: SourceTrackId, *, is_muted: bool) -> None:
+        """A track that has started says nothing, or shows nothing, for a while; or does again."""
+
+    def speaking(self, identities: Sequence[str]) -> None:
+        """These participants speak from now on, loudest first."""
+
+
+class ListenedSource(TrackSource, Protocol):
+    """A source that also tells what happens beside the media. Adapter: decoded_tracks; fake: tests/fakes."""
+
+    listener: RoomListener | None
+    """Who is told; nobody at first."""
+
+
+@dataclass(frozen=True, slots=True)
+class PlacedPicture:
+    """A picture of a track, and where on a canvas it goes, scaled to the box."""
+
+    track_id: SourceTrackId
+    picture: Picture
+    box: Box
+
+
+class Canvas(Protocol):
+    """Puts pictures together to one of a fixed size. Blocking; used by one thread at a time.
+
+    Adapter: pyav_canvas; fake: tests/fakes.
+    """
+
+    def draw(self, placed: Sequence[PlacedPicture]) -> bytes:
+        """Give the canvas with these pictures, black where there are none, as `Picture` holds it.
+
+        A picture that cannot be scaled leaves its box black.
         """
 
 

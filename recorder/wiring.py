@@ -6,14 +6,18 @@ import hashlib
 import logging
 from typing import Final
 
-from recorder.adapters.decoded_tracks import DecodedRoom
+from recorder.adapters.decoded_tracks import EVERY_KIND, SOUND_ALONE, DecodedRoom
 from recorder.adapters.job_reports import JobReports
 from recorder.adapters.passthrough.tracks import PassthroughTracks
+from recorder.adapters.pyav_canvas import PyavCanvas
 from recorder.adapters.pyav_muxer import PyavEncoders
 from recorder.adapters.system_clock import SystemClock
 from recorder.core.errors import SettingsError
+from recorder.core.layout import Layout
+from recorder.core.quality import QUALITIES
 from recorder.ports import Clock, TrackSource
 from recorder.service.archive import Archive
+from recorder.service.composed_room import ComposedRoom
 from recorder.service.fallback import FallingBack
 from recorder.service.job import RecorderHandler, RecorderParts
 from recorder.settings import RecorderSettings
@@ -91,9 +95,22 @@ def _open_store(place: StoreLocation) -> ChunkStore:
 
 def _tracks(job: Job, clock: Clock) -> TrackSource:
     """Choose how a room's media is taken."""
-    decoded = DecodedRoom(job.grant, clock)
     task = job.recording
-    if task is None or task.mode != "passthrough":
-        return decoded
-    passthrough = PassthroughTracks(job.grant, clock, keyframe_interval_s=task.keyframe_interval_s)
-    return FallingBack(passthrough, decoded)
+    match "" if task is None else task.mode:
+        case "passthrough":
+            assert task is not None
+            passthrough = PassthroughTracks(job.grant, clock, keyframe_interval_s=task.keyframe_interval_s)
+            return FallingBack(passthrough, DecodedRoom(job.grant, clock))
+        case "composite" | "audio" as mode:
+            assert task is not None
+            kinds = EVERY_KIND if mode == "composite" else SOUND_ALONE
+            layout: Layout = "speaker" if task.layout == "speaker" else "grid"
+            return ComposedRoom(
+                DecodedRoom(job.grant, clock, kinds=kinds),
+                clock=clock,
+                quality=QUALITIES[task.quality],
+                layout=layout if mode == "composite" else None,
+                canvas=lambda width, height: PyavCanvas(width=width, height=height),
+            )
+        case _:  # tracks, and what was called decoded
+            return DecodedRoom(job.grant, clock)

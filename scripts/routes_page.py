@@ -7,7 +7,7 @@ from typing import Final
 
 from orchestrator.core.admission import MAX_STANDINGS
 from orchestrator.core.controls import MAX_RECORDINGS
-from orchestrator.core.recording import FORMATS, MODES, QUALITIES
+from orchestrator.core.recording import FORMATS, LAYOUTS, MODES, QUALITIES
 from orchestrator.core.request_keys import KEPT
 from orchestrator.web.app import API, ROUTES
 from orchestrator.web.bodies import READ_DEADLINE_S
@@ -114,12 +114,12 @@ def _words(words: tuple[str, ...]) -> str:
 
 RECORDING: Final = f"""## Recording on demand
 
-`POST {API}/record/start {{"session_id","mode","quality","format"}}` begins a recording of a live session.
-`mode` is {_words(MODES)}, `quality` {_words(QUALITIES)}, `format`
-{_words(FORMATS)} ([RECORDER.md](RECORDER.md)); what is absent is as `[recording]` says. `/pause`,
-`/resume` and `/stop` take `{{"session_id"}}`. All of them, and
+`POST {API}/record/start {{"session_id","mode","quality","format","layout"}}` begins a recording of a live
+session. `mode` is {_words(MODES)}, `quality` {_words(QUALITIES)},
+`format` {_words(FORMATS)}, `layout` {_words(LAYOUTS)} ([RECORDER.md](RECORDER.md)); what is absent is
+as `[recording]` says. `/pause`, `/resume` and `/stop` take `{{"session_id"}}`. All of them, and
 `GET {API}/record/status/{{session_id}}`, answer with the recording as it stands: `recording_id`,
-`recording_status`, `mode`, `quality`, `format`, `statistics` as the recorder measured them,
+`recording_status`, `mode`, `quality`, `format`, `layout`, `statistics` as the recorder measured them,
 and `earlier_recordings`.
 
 - `pending` names the operation that the recorder has not shown yet; it is said until it is shown, also to a

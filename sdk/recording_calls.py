@@ -9,9 +9,10 @@ from urllib.parse import quote
 import msgspec
 
 T = TypeVar("T")
-RecordingMode = Literal["passthrough", "tracks"]
+RecordingMode = Literal["passthrough", "tracks", "composite", "audio"]
 RecordingQuality = Literal["low", "medium", "high", "ultra"]
 RecordingFormat = Literal["mp4", "webm", "mkv"]
+RecordingLayout = Literal["grid", "speaker"]
 
 
 class RecordingCalls(ABC):
@@ -26,6 +27,7 @@ class RecordingCalls(ABC):
         mode: RecordingMode | None = None,
         quality: RecordingQuality | None = None,
         format: RecordingFormat | None = None,  # noqa: A002 - the wire's word
+        layout: RecordingLayout | None = None,
     ) -> dict[str, Any]:
         """Record a session; while a recording runs, that one is the answer.
 
@@ -34,12 +36,13 @@ class RecordingCalls(ABC):
             mode: how the media is taken; None as the orchestrator's setting says, as with the others.
             quality: limits of what the recorder encodes.
             format: container of what it encodes, and of exports.
+            layout: of a composite.
 
         Raises:
             NotFoundError: there is no such session.
             ConflictError: the session is over, its recording is being stopped, or is taken otherwise.
         """
-        asked = {"mode": mode, "quality": quality, "format": format}
+        asked = {"mode": mode, "quality": quality, "format": format, "layout": layout}
         given = {name: word for name, word in asked.items() if word is not None}
         return await self._record("start", session_id, **given)
 

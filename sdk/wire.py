@@ -49,7 +49,7 @@ class _JobFrame(_Frame, frozen=True, kw_only=True):
     attempt: int
 
 
-# --- HTTP, clients ---
+# --- HTTP ---
 
 
 class ServiceOptions(_Shape, frozen=True, kw_only=True):
@@ -114,9 +114,6 @@ class ErrorBody(_Shape, frozen=True, kw_only=True, omit_defaults=True):
     code: int = 0
     request_id: str = ""
     details: dict[str, Any] = {}
-
-
-# --- HTTP, workers ---
 
 
 class Register(_Shape, frozen=True, kw_only=True):
@@ -300,6 +297,7 @@ class RecordingTask(_Shape, frozen=True, kw_only=True):
     mode: str = "passthrough"
     quality: str = "high"
     format: str = "mp4"
+    layout: str = "grid"
     keyframe_interval_s: float = 4.0
 
 

@@ -57,9 +57,10 @@ SEALING: Final = RUNNING - CAPTURING  # capture is over, a recorder still has to
 AGAIN: Final = frozenset({_S.STOPPED, _S.COMPLETED, _S.FAILED, _S.DELETED})  # another recording may follow
 
 # How media can be taken, and what can be asked of what is encoded.
-MODES: Final = ("passthrough", "tracks")
+MODES: Final = ("passthrough", "tracks", "composite", "audio")
 QUALITIES: Final = ("low", "medium", "high", "ultra")
 FORMATS: Final = ("mp4", "webm", "mkv")
+LAYOUTS: Final = ("grid", "speaker")
 
 Operation = Literal["pause", "resume", "stop"]
 
@@ -108,11 +109,12 @@ class Control:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Manner:
-    """How a recording is taken, one of MODES, QUALITIES, FORMATS each; "" says nothing of it."""
+    """How a recording is taken, one of MODES, QUALITIES, FORMATS, LAYOUTS each; "" says nothing of it."""
 
     mode: str = ""
     quality: str = ""
     format: str = ""
+    layout: str = ""
 
     def over(self, other: Manner) -> Manner:
         """Give this one, and ``other`` where it says nothing."""
@@ -120,6 +122,7 @@ class Manner:
             mode=self.mode or other.mode,
             quality=self.quality or other.quality,
             format=self.format or other.format,
+            layout=self.layout or other.layout,
         )
 
 
@@ -136,6 +139,7 @@ class Recording:
         mode: how it is taken, one of MODES; in records of before also "decoded", now tracks.
         quality: one of QUALITIES; "", as in records of before, for as the setting says.
         format: one of FORMATS; likewise.
+        layout: one of LAYOUTS; likewise.
         stats: measured by the recorder of the current attempt (duration_s, chunks, bytes, frames, …).
         earlier_stats: the same of the attempts before it, added up.
     """
@@ -150,6 +154,7 @@ class Recording:
     mode: str = ""
     quality: str = ""
     format: str = ""
+    layout: str = ""
     checkpoints: tuple[Checkpoint, ...] = ()
     pauses: tuple[Pause, ...] = ()
     stats: dict[str, float] = field(default_factory=dict)
@@ -164,12 +169,13 @@ class Recording:
             mode=manner.mode,
             quality=manner.quality,
             format=manner.format,
+            layout=manner.layout,
         )
 
     @property
     def manner(self) -> Manner:
         """How it is taken."""
-        return Manner(mode=self.mode, quality=self.quality, format=self.format)
+        return Manner(mode=self.mode, quality=self.quality, format=self.format, layout=self.layout)
 
     @property
     def is_running(self) -> bool:

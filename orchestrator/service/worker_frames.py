@@ -55,6 +55,7 @@ def assign_frame(session: Session, job: Job, token: Token, recording: RecordingT
         mode=session.recording.mode or recording.mode,
         quality=session.recording.quality or recording.quality,
         format=session.recording.format or recording.format,
+        layout=session.recording.layout or recording.layout,
         keyframe_interval_s=recording.keyframe_interval_s,
     )
     return Assign(

@@ -9,7 +9,7 @@ from aiohttp import web
 from msgspec import Struct
 
 from orchestrator.core.ids import SessionId
-from orchestrator.core.recording import FORMATS, MODES, QUALITIES, Manner, Operation
+from orchestrator.core.recording import FORMATS, LAYOUTS, MODES, QUALITIES, Manner, Operation
 from orchestrator.core.session import Session
 from orchestrator.web.bodies import read_json
 from orchestrator.web.errors import FieldProblem, FieldsError
@@ -18,7 +18,7 @@ from orchestrator.web.services import SERVICES
 from orchestrator.web.session_view import recording_view
 
 _encode = msgspec.json.Encoder().encode
-_WORDS: Final = {"mode": MODES, "quality": QUALITIES, "format": FORMATS}
+_WORDS: Final = {"mode": MODES, "quality": QUALITIES, "format": FORMATS, "layout": LAYOUTS}
 
 
 class StartRecording(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -28,6 +28,7 @@ class StartRecording(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     mode: str | None = None
     quality: str | None = None
     format: str | None = None
+    layout: str | None = None
 
 
 class ControlRecording(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -37,7 +38,7 @@ class ControlRecording(Struct, frozen=True, kw_only=True, forbid_unknown_fields=
 
 
 async def start_recording(request: web.Request) -> web.Response:
-    """Record a session in a mode, quality and format; while one runs, that one is the answer."""
+    """Record a session in a mode, quality, format and layout; while one runs, that one is the answer."""
     services = request.app[SERVICES]
     body = await read_json(request, StartRecording)
     manner = _manner(body)

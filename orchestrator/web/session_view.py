@@ -73,6 +73,7 @@ def recording_view(recording: Recording) -> dict[str, Any]:
         "mode": recording.mode or None,
         "quality": recording.quality or None,
         "format": recording.format or None,
+        "layout": recording.layout or None,
         "pending": recording.pending,
         "store": recording.store,
         "tree_size": last.size if last else 0,

@@ -19,7 +19,7 @@ from livekit import rtc
 from recorder.core.chunking import TrackKind
 from recorder.core.errors import PassthroughUnfitError, RemovedFromRoomError
 from recorder.core.timeline import AUDIO_RATE_HZ
-from recorder.ports import Clock, FrameSink, Picture, Sound, SourceTrack, SourceTrackId
+from recorder.ports import Clock, FrameSink, Picture, RoomListener, Sound, SourceTrack, SourceTrackId
 from sdk.errors import JobEndedError, RoomJoinError, UnavailableError
 from sdk.lifecycle import LeftBecause
 from sdk.ports import Grant
@@ -27,6 +27,8 @@ from sdk.room import LiveKitRoom
 from sdk.wire import ATTRIBUTE_SERVICE, RECORDER_SERVICE
 from vault.core.manifest import CaptureMode
 
+EVERY_KIND: Final[frozenset[TrackKind]] = frozenset({"audio", "video"})
+SOUND_ALONE: Final[frozenset[TrackKind]] = frozenset({"audio"})
 _MAX_PICTURES: Final = 30
 _MAX_SOUNDS: Final = 200
 _CHANNELS: Final = 2
@@ -43,11 +45,16 @@ class DecodedRoom:
     Args:
         grant: gives the media server's URL and a fresh token for the room.
         clock: for arrival times.
+        kinds: of the tracks that are taken; others are not even subscribed to.
     """
 
-    def __init__(self, grant: Callable[[], Awaitable[Grant]], clock: Clock) -> None:
+    def __init__(
+        self, grant: Callable[[], Awaitable[Grant]], clock: Clock, *, kinds: frozenset[TrackKind] = EVERY_KIND
+    ) -> None:
+        self.listener: RoomListener | None = None
         self._grant = grant
         self._clock = clock
+        self._kinds = kinds
         self._chosen: frozenset[SourceTrackId] | None = None
         self._tracks: DecodedTracks | None = None
 
@@ -80,7 +87,7 @@ class DecodedRoom:
                     if not grant.second_token:
                         raise PassthroughUnfitError("there is no token for a second connection")
                     grant = replace(grant, access_token=grant.second_token)
-                await link.connect(grant, timeout_s=_CONNECT_S, auto_subscribe=self._chosen is None)
+                await link.connect(grant, timeout_s=_CONNECT_S, auto_subscribe=self._takes_all)
             except (RoomJoinError, UnavailableError) as error:
                 _log.warning("recording connection: %s", error)
             except JobEndedError:
@@ -95,12 +102,18 @@ class DecodedRoom:
                         pass
             await asyncio.sleep(_PAUSE_S)
 
+    @property
+    def _takes_all(self) -> bool:
+        return self._chosen is None and self._kinds == EVERY_KIND
+
     async def _stay(self, link: LiveKitRoom, sink: FrameSink) -> LeftBecause | None:
         left = asyncio.Event()
         link.on_left = lambda _because: left.set()
         if not link.is_connected:
             return link.left_because
-        self._tracks = DecodedTracks(link.room, self._clock, chosen=self._chosen)
+        self._tracks = DecodedTracks(
+            link.room, self._clock, chosen=self._chosen, kinds=self._kinds, listener=self.listener
+        )
         capturing = asyncio.create_task(self._tracks.capture(sink))
         leaving = asyncio.create_task(left.wait())
         try:
@@ -120,17 +133,27 @@ class DecodedTracks:
     """The tracks of a room that is joined.
 
     Args:
-        room: subscribes to everything by itself if ``chosen`` is None.
+        room: subscribes to everything by itself if all is wanted.
         clock: for arrival times.
-        chosen: the tracks to subscribe to; see `choose`.
+        chosen: the tracks to subscribe to; see `choose`. None: all of these kinds.
+        kinds: of the tracks to subscribe to.
+        listener: told of mutes and of who speaks.
     """
 
     def __init__(
-        self, room: rtc.Room, clock: Clock, *, chosen: frozenset[SourceTrackId] | None = None
+        self,
+        room: rtc.Room,
+        clock: Clock,
+        *,
+        chosen: frozenset[SourceTrackId] | None = None,
+        kinds: frozenset[TrackKind] = EVERY_KIND,
+        listener: RoomListener | None = None,
     ) -> None:
         self._room = room
         self._clock = clock
         self._chosen = chosen
+        self._kinds = kinds
+        self._listener = listener
         self._tasks: dict[SourceTrackId, asyncio.Task[None]] = {}
 
     def choose(self, track_ids: frozenset[SourceTrackId]) -> None:
@@ -141,8 +164,13 @@ class DecodedTracks:
                 self._subscribe(publication)
 
     def _subscribe(self, publication: rtc.RemoteTrackPublication) -> None:
-        if self._chosen is not None and (publication.sid in self._chosen) != publication.subscribed:
-            publication.set_subscribed(publication.sid in self._chosen)
+        if self._chosen is None and self._kinds == EVERY_KIND:
+            return
+        is_wanted = _kind(publication.kind) in self._kinds
+        if self._chosen is not None:
+            is_wanted = is_wanted and publication.sid in self._chosen
+        if is_wanted != publication.subscribed:
+            publication.set_subscribed(is_wanted)
 
     async def capture(self, sink: FrameSink) -> None:
         """Hand over all tracks that there are and that come, until cancelled."""
@@ -163,10 +191,27 @@ class DecodedTracks:
         def disconnected(_reason: object) -> None:
             self._end_all(sink)
 
-        self._room.on("track_published", published)
-        self._room.on("track_subscribed", subscribed)
-        self._room.on("track_unsubscribed", unsubscribed)
-        self._room.on("disconnected", disconnected)
+        def muted(_who: rtc.Participant, publication: rtc.TrackPublication) -> None:
+            self._tell_muted(publication, is_muted=True)
+
+        def unmuted(_who: rtc.Participant, publication: rtc.TrackPublication) -> None:
+            self._tell_muted(publication, is_muted=False)
+
+        def speaking(speakers: list[rtc.Participant]) -> None:
+            if self._listener is not None:
+                self._listener.speaking([who.identity for who in speakers])
+
+        heard: dict[Any, Callable[..., None]] = {
+            "track_published": published,
+            "track_subscribed": subscribed,
+            "track_unsubscribed": unsubscribed,
+            "disconnected": disconnected,
+            "track_muted": muted,
+            "track_unmuted": unmuted,
+            "active_speakers_changed": speaking,
+        }
+        for event, hear in heard.items():
+            self._room.on(event, hear)
         try:
             for who in list(self._room.remote_participants.values()):
                 for publication in list(who.track_publications.values()):
@@ -175,10 +220,8 @@ class DecodedTracks:
                         self._begin(sink, publication.track, publication, who)
             await asyncio.Event().wait()
         finally:
-            self._room.off("track_published", published)
-            self._room.off("track_subscribed", subscribed)
-            self._room.off("track_unsubscribed", unsubscribed)
-            self._room.off("disconnected", disconnected)
+            for event, hear in heard.items():
+                self._room.off(event, hear)
             tasks = list(self._tasks.values())
             self._end_all(sink)
             if tasks:
@@ -196,7 +239,7 @@ class DecodedTracks:
         track_id = SourceTrackId(publication.sid)
         if track_id in self._tasks:
             return
-        kind: TrackKind = "video" if track.kind == rtc.TrackKind.KIND_VIDEO else "audio"
+        kind = _kind(track.kind)
         sink.track_started(
             SourceTrack(
                 track_id=track_id,
@@ -205,10 +248,17 @@ class DecodedTracks:
                 name=publication.name or _source(publication),
             )
         )
+        if publication.muted:
+            self._tell_muted(publication, is_muted=True)
         reading = self._read_video if kind == "video" else self._read_audio
         task = asyncio.create_task(reading(sink, track_id, track), name=f"track {track_id}")
         self._tasks[track_id] = task
         task.add_done_callback(lambda done: self._note(sink, track_id, done))
+
+    def _tell_muted(self, publication: rtc.TrackPublication, *, is_muted: bool) -> None:
+        track_id = SourceTrackId(publication.sid)
+        if self._listener is not None:
+            self._listener.muted(track_id, is_muted=is_muted)
 
     def _end(self, sink: FrameSink, track_id: str) -> None:
         task = self._tasks.pop(SourceTrackId(track_id), None)
@@ -261,6 +311,10 @@ class DecodedTracks:
                 )
         finally:
             await _close(stream)
+
+
+def _kind(kind: rtc.TrackKind.ValueType) -> TrackKind:
+    return "video" if kind == rtc.TrackKind.KIND_VIDEO else "audio"
 
 
 def _source(publication: rtc.RemoteTrackPublication) -> str:

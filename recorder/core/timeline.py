@@ -26,6 +26,13 @@ _JUMP: Final = AUDIO_RATE_HZ  # a block one second late does not wait for the ot
 MAX_SILENCE: Final = 5 * AUDIO_RATE_HZ  # a longer hole stays a hole, and coverage shows it
 
 
+def picture_time_us(*, arrival_us: int, shown_us: int | None) -> int:
+    """Give when a frame is to be seen: as the receiver says, if that can be its clock's time."""
+    if shown_us is not None and abs(shown_us - arrival_us) <= _MAX_CLOCK_DISTANCE_US:
+        return shown_us
+    return arrival_us
+
+
 class VideoTimeline:
     """Gives frames of one track their pts, always rising."""
 
@@ -42,9 +49,7 @@ class VideoTimeline:
         Returns:
             Ticks of VIDEO_TIME_BASE, more than the frame before.
         """
-        at_us = arrival_us
-        if shown_us is not None and abs(shown_us - arrival_us) <= _MAX_CLOCK_DISTANCE_US:
-            at_us = shown_us
+        at_us = picture_time_us(arrival_us=arrival_us, shown_us=shown_us)
         self._last = max(at_us * 9 // 100, self._last + _MIN_FRAME_PTS)
         return self._last
 

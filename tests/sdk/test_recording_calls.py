@@ -16,9 +16,11 @@ async def test_the_orchestrator_understands_every_call() -> None:
     async with world.running() as http, Client(world.url) as client:
         session_id = (await world.create(http))["session_id"]
         assert (await client.record_status(session_id))["recording_status"] == "idle"
-        started = await client.record_start(session_id, mode="tracks", quality="low", format="webm")
-        assert (started["recording_status"], started["mode"]) == ("starting", "tracks")
-        assert (started["quality"], started["format"]) == ("low", "webm")
+        started = await client.record_start(
+            session_id, mode="composite", quality="low", format="webm", layout="speaker"
+        )
+        assert (started["recording_status"], started["mode"]) == ("starting", "composite")
+        assert [started[name] for name in ("quality", "format", "layout")] == ["low", "webm", "speaker"]
         assert (await client.record_pause(session_id))["pending"] == "pause"
         assert (await client.record_resume(session_id))["pending"] == "resume"
         assert (await client.record_stop(session_id))["recording_status"] == "failed"

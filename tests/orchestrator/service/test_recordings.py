@@ -52,12 +52,13 @@ async def test_a_start_is_offered_at_once_with_the_mode_that_was_asked_for() -> 
         created = await running.sessions.create(NewSession(user_identity="anna", required_services=()))
         await running.now(created.session.id)
         session = await control_of(running).start(
-            created.session.id, Manner(mode="tracks", quality="low"), None
+            created.session.id, Manner(mode="composite", quality="low", layout="speaker"), None
         )
         task = await accepted(pulled, session)
         assert session.recording is not None
         assert (task.recording_id, task.task) == (session.recording.recording_id, "capture")
-        assert (task.mode, task.quality, task.format) == ("tracks", "low", "mp4")
+        assert (task.mode, task.quality) == ("composite", "low")
+        assert (task.format, task.layout) == ("mp4", "speaker")
         assert (task.paused, task.op) == (False, 0)
 
 

@@ -74,8 +74,13 @@ async def test_an_ended_session_is_not_recorded(world: World, client: ClientSess
 @pytest.mark.parametrize(
     ("body", "field", "words"),
     [
-        ({"session_id": "S", "mode": "raw"}, "mode", "'raw' is no mode; give one of passthrough, tracks"),
+        (
+            {"session_id": "S", "mode": "raw"},
+            "mode",
+            "'raw' is no mode; give one of passthrough, tracks, composite, audio",
+        ),
         ({"session_id": "S", "quality": "best"}, "quality", "'best' is no quality; give one of low, medium"),
+        ({"session_id": "S", "layout": "heap"}, "layout", "'heap' is no layout; give one of grid, speaker"),
         ({"session_id": "S", "format": "avi"}, "format", "'avi' is no format; give one of mp4, webm, mkv"),
         ({"session_id": "S", "mode": 1}, "mode", "expected"),
         ({}, "session_id", "is required"),
