@@ -9,7 +9,7 @@ from typing import Final
 
 from recorder.core.reordering import PacketOrder
 from recorder.core.rtcp import ReportBlock, SenderReport
-from recorder.core.rtp import HEADER_BYTES, Unwrapped, payload_of
+from recorder.core.rtp import BEHIND_HEADER, HEADER_BYTES, Unwrapped, payload_of
 from recorder.core.units import AccessUnit, Depacketizer
 
 ASK_KEYFRAME_EVERY_US: Final = 500_000  # while nothing can be decoded
@@ -29,6 +29,8 @@ class StreamReceiver:
         self.is_video = is_video
         self._depacketizer = depacketizer
         self._times = Unwrapped(32)
+        self._stamp = b""  # of the last packet, and what it stands for
+        self._rtp_time = 0
         self._reported_at_us = 0
         self._last_report = 0
         self._expected_before = 0
@@ -119,11 +121,13 @@ class StreamReceiver:
         return units
 
     def _put_together(self, packet: bytes, now_us: int) -> tuple[AccessUnit, ...]:
-        payload = payload_of(packet)
+        payload = packet[HEADER_BYTES:] if not packet[0] & BEHIND_HEADER else payload_of(packet)
         if not payload:
             return ()  # padding: a probe of the network
-        rtp_time = self._times.follow(int.from_bytes(packet[4:8], "big"))
-        units = self._depacketizer.push(payload, rtp_time, is_last=bool(packet[1] & 0x80), arrival_us=now_us)
+        stamp = packet[4:8]
+        if stamp != self._stamp:  # most packets are of the same picture as the one before
+            self._stamp, self._rtp_time = stamp, self._times.follow(int.from_bytes(stamp, "big"))
+        units = self._depacketizer.push(payload, self._rtp_time, is_last=packet[1] > 0x7F, arrival_us=now_us)
         if self.is_video:
             for unit in units:
                 if unit.is_keyframe:

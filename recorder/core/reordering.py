@@ -9,8 +9,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Final
 
-from recorder.core.rtp import Unwrapped
-
 GIVE_UP_US: Final = 1_000_000  # after which a missing packet is lost
 ASK_EVERY_US: Final = 80_000
 MAX_HELD: Final = 1024  # packets behind a hole; more is a hole that nobody fills
@@ -26,7 +24,6 @@ class PacketOrder:
     """
 
     def __init__(self) -> None:
-        self._numbers = Unwrapped(16)
         self._next: int | None = None
         self._first = 0
         self._held: dict[int, bytes] = {}
@@ -58,10 +55,12 @@ class PacketOrder:
             True: it is the next one, and the caller has it. Otherwise it is kept (or was here before);
             `ready` gives what became whole.
         """
-        number = self._numbers.follow(packet[2] << 8 | packet[3])
+        low = packet[2] << 8 | packet[3]
         if self._next is None:
-            self._next = self._first = number
-        if number == self._next:
+            self._next = self._first = low
+        ahead = (low - self._next) & 0xFFFF  # of the next one, which most packets are
+        number = self._next + (ahead if ahead < 0x8000 else ahead - 0x10000)
+        if not ahead:
             self._next = number + 1
             self.received += 1
             if self._missing:

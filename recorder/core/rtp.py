@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import Final
 
 HEADER_BYTES: Final = 12
+BEHIND_HEADER: Final = 0x3F  # bits of the first byte; none of them: the payload comes right after the header
 _PADDING, _EXTENSION, _SOURCES = 0x20, 0x10, 0x0F
 
 
@@ -22,7 +23,7 @@ def payload_of(packet: bytes) -> bytes:
     """
     first = packet[0]
     start = HEADER_BYTES
-    if first & 0x3F:
+    if first & BEHIND_HEADER:
         start += (first & _SOURCES) * 4
         if first & _EXTENSION:
             if len(packet) < start + 4:

@@ -14,6 +14,7 @@ from recorder.core.fragments import Packet, encode_fragment
 
 FRAGMENT_S: Final = 1
 MAX_FRAGMENT_BYTES: Final = 4 * 1024 * 1024  # a chunk is at most this, and holds whole fragments
+_EARLY_S: Final = 0.2  # one that begins so shortly before a second of the clock counts to it
 MAX_AGE_S: Final = 1.25  # by the wall clock: a track that falls silent does not keep what it has
 
 
@@ -32,7 +33,8 @@ class Segmenter:
     """Collects packets of one init run until a fragment is full.
 
     The last packet of a fragment lasts until the next one begins; one that no other follows in time has its
-    own duration.
+    own duration. Fragments end where a second of the clock ends, so that those of all tracks are there at
+    once and share a checkpoint.
     """
 
     def __init__(
@@ -53,7 +55,7 @@ class Segmenter:
 
         Args:
             packet: pts more than the one before. Its duration is used when no other packet follows in time.
-            now_s: monotonic time.
+            now_s: monotonic time, on the same clock as that of the other tracks.
 
         Returns:
             The fragment that this packet completes by not belonging to it.
@@ -61,7 +63,8 @@ class Segmenter:
         fragment = None
         size = len(packet.data)
         if self._held and (
-            packet.pts - self._held[0].pts >= self._limit_pts or self._held_bytes + size > MAX_FRAGMENT_BYTES
+            self._is_full(packet.pts - self._held[0].pts, now_s)
+            or self._held_bytes + size > MAX_FRAGMENT_BYTES
         ):
             last = self._held[-1]
             self._held[-1] = last.lasting(packet.pts - last.pts)
@@ -79,6 +82,9 @@ class Segmenter:
     def flush(self) -> Fragment | None:
         """Cut now, the last packet with its own duration; None when nothing is held."""
         return self._cut() if self._held else None
+
+    def _is_full(self, span_pts: int, now_s: float) -> bool:
+        return span_pts >= self._limit_pts or int(now_s) > int(self._began_s + _EARLY_S)
 
     def _cut(self) -> Fragment:
         packets, self._held, self._held_bytes = self._held, [], 0

@@ -252,7 +252,7 @@ class TrackCapture:
             self._setup.submit(MediaChunk(track=self._number, fragment=fragment))
 
     def _now_s(self) -> float:
-        return self._setup.clock.monotonic_us() / 1_000_000
+        return (self._setup.clock.monotonic_us() - self._setup.epoch_us) / 1_000_000
 
 
 def seconds_of(counts: TrackCounts) -> float:

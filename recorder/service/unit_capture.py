@@ -43,6 +43,7 @@ class _Run:
     usual_pts: int  # how long a picture stands that no other followed
     divisor: int  # RTP ticks in one of the format
     is_settled: bool = False
+    has_drifted: bool = False  # as seen at the last tick
     last_pts: int = -1
     end_pts: int = 0
 
@@ -83,7 +84,7 @@ class UnitCapture:
             return
         self._clock.arrived(unit.rtp_time, unit.arrival_us - self._setup.epoch_us)
         run = self._run
-        if run is None or unit.setup != run.setup or (unit.is_keyframe and self._has_drifted(run)):
+        if run is None or unit.setup != run.setup or (unit.is_keyframe and run.has_drifted):
             if not unit.is_keyframe:
                 self._counts.dropped += 1
                 return
@@ -99,14 +100,17 @@ class UnitCapture:
         run.last_pts, run.end_pts = pts, pts + duration
         self._counts.frames += 1
         self._counts.samples += unit.duration
-        fragment = run.segmenter.add(packet, now_s=unit.arrival_us / 1_000_000)
+        fragment = run.segmenter.add(packet, now_s=self._seconds(unit.arrival_us))
         if fragment is not None:
             self._put(run, fragment)
 
     def tick(self, now_us: int) -> None:
         """Cut what became due, and hand over what waited for the store."""
-        if self._run is not None and self._run.segmenter.is_due(now_us / 1_000_000):
-            self._flush()
+        run = self._run
+        if run is not None:
+            run.has_drifted = self._has_drifted(run)
+            if run.segmenter.is_due(self._seconds(now_us)):
+                self._flush()
         self._drain()
 
     def end(self) -> None:
@@ -165,6 +169,10 @@ class UnitCapture:
         if not run.is_settled:
             return False
         return abs(self._clock.place_us(run.origin) - run.offset_us) > _DRIFT_US[self._track.kind]
+
+    def _seconds(self, at_us: int) -> float:
+        """Give a monotonic time in seconds of the attempt."""
+        return (at_us - self._setup.epoch_us) / 1_000_000
 
     # --- to the store ---
 

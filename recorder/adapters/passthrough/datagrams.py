@@ -12,7 +12,7 @@ import socket
 from collections.abc import Callable
 from typing import Any, Final
 
-LONGEST_S: Final = 0.05  # between two batches; nobody plays what is received here
+LONGEST_S: Final = 0.1  # between two batches; nobody plays what is received here
 SHORTEST_S: Final = 0.005
 MAX_DATAGRAM: Final = 2048
 SOCKET_BYTES: Final = 4 * 1024 * 1024  # the kernel may allow less
@@ -98,15 +98,17 @@ class BatchedSocket(asyncio.DatagramTransport):
         self.close()
 
     def _read_batch(self) -> None:
-        size = self._read()
-        self._on_batch()
-        if self._is_closing:
-            return
-        if size * _FULL > self._room:
-            self._pause_s = max(SHORTEST_S, self._pause_s / 2)
-        elif size * _EMPTY < self._room:
-            self._pause_s = min(LONGEST_S, self._pause_s * 1.25)
-        self._timer = self._loop.call_later(self._pause_s, self._read_batch)
+        size = 0
+        try:
+            size = self._read()
+            self._on_batch()
+        finally:  # whatever one packet did: the next ones are read
+            if size * _FULL > self._room:
+                self._pause_s = max(SHORTEST_S, self._pause_s / 2)
+            elif size * _EMPTY < self._room:
+                self._pause_s = min(LONGEST_S, self._pause_s * 1.25)
+            if not self._is_closing:
+                self._timer = self._loop.call_later(self._pause_s, self._read_batch)
 
     def _read(self) -> int:
         """Hand over what is there; give its bytes."""

@@ -17,27 +17,16 @@ from livekit.protocol import models
 
 from recorder.adapters.passthrough.answer import Offer
 from recorder.adapters.passthrough.signalling import SUBSCRIBER, Signalling, SignallingError, joined
+from recorder.adapters.passthrough.streams import ReceivedStreams
 from recorder.adapters.passthrough.transport import MediaTransport, NoMediaPathError
 from recorder.core.errors import PassthroughUnfitError, RemovedFromRoomError
-from recorder.core.h264_units import H264Units
-from recorder.core.opus_units import OpusUnits
-from recorder.core.receiving import StreamReceiver
-from recorder.core.rtcp import keyframe_request, nack, read_sender_reports, receiver_report
-from recorder.core.units import AccessUnit, Depacketizer
-from recorder.core.vp8_units import Vp8Units
 from recorder.ports import Clock, FrameSink, SourceTrack, SourceTrackId
 from sdk.errors import JobEndedError, UnavailableError
 from sdk.ports import Grant
 from sdk.wire import ATTRIBUTE_SERVICE, RECORDER_SERVICE
 from vault.core.manifest import CaptureMode
 
-_REPORT_EVERY_US: Final = 1_000_000
 _FIRST_BACKOFF_S, _LAST_BACKOFF_S = 0.25, 2.0
-_DEPACKETIZERS: Final[dict[str, Callable[[], Depacketizer]]] = {
-    "h264": H264Units,
-    "vp8": Vp8Units,
-    "opus": OpusUnits,
-}
 _TAKEN: Final = frozenset({"video/h264", "video/vp8", "audio/opus", "audio/red", ""})
 _CLOSED: Final = frozenset({models.DisconnectReason.ROOM_DELETED, models.DisconnectReason.ROOM_CLOSED})
 _REMOVED: Final = frozenset(
@@ -123,26 +112,29 @@ class _Visit:
     ) -> None:
         self._sink = sink
         self._on_left = on_left
-        self._clock = clock
-        self._keyframe_us = keyframe_us
-        self._own_ssrc = random.getrandbits(32)
+        self._streams = ReceivedStreams(
+            sink,
+            clock,
+            keyframe_us=keyframe_us,
+            send=lambda compound: self._transport.send_rtcp(compound),
+        )
         self._transport = MediaTransport(
-            on_rtp=self._rtp,
-            on_rtcp=self._rtcp,
-            on_batch=self._after_batch,
+            on_rtp=self._streams.rtp,
+            on_rtcp=self._streams.rtcp,
+            on_batch=self._streams.after_batch,
             on_closed=lambda: self._lost.set(),
         )
         self._lost = asyncio.Event()
         self._published: dict[str, tuple[Any, Any]] = {}  # track sid -> (participant, track info)
-        self._codecs: dict[int, str] = {}  # payload type -> codec
-        self._tracks: dict[bytes, SourceTrackId] = {}  # ssrc as it stands in packets -> track
         self._live: set[SourceTrackId] = set()
-        self._streams: dict[bytes, StreamReceiver] = {}
         self._offers: asyncio.Queue[tuple[Offer, int]] = asyncio.Queue(64)
         self._left: dict[SourceTrackId, str] = {}  # tracks that are not taken, and why
         self._unfit = ""
-        self._report_at_us = 0
-        self.had_media = False
+
+    @property
+    def had_media(self) -> bool:
+        """Whether anything came."""
+        return self._streams.had_media
 
     async def stay(self, signalling: Signalling, *, is_loopback: bool) -> bool:
         """Receive until something ends it; True when the room is closed for good."""
@@ -172,9 +164,7 @@ class _Visit:
 
     def want_keyframes(self) -> None:
         """Ask for a keyframe of each video track at once."""
-        for stream in self._streams.values():
-            stream.want_keyframe()
-            self._ask(stream, self._clock.monotonic_us())
+        self._streams.want_keyframes()
 
     # --- signalling ---
 
@@ -206,7 +196,7 @@ class _Visit:
                 await signalling.answer(self._transport.answer(offer), number)
                 if connecting is None:
                     connecting = asyncio.create_task(self._connect(offer))
-                self._codecs.update(offer.codecs())
+                self._streams.codecs.update(offer.codecs())
                 if unwanted := [one.sid for one in offer.tracks() if SourceTrackId(one.sid) in self._left]:
                     await signalling.decline(unwanted)
                 fresh = self._compare(offer)
@@ -263,8 +253,7 @@ class _Visit:
                 continue
             who, info = self._published[track_id]
             is_video = one.kind == "video"
-            for ssrc in one.ssrcs:
-                self._tracks[ssrc.to_bytes(4, "big")] = track_id
+            self._streams.add(track_id, one.ssrcs)
             self._live.add(track_id)
             self._sink.track_started(
                 SourceTrack(
@@ -280,81 +269,10 @@ class _Visit:
         return fresh
 
     def _end(self, track_id: SourceTrackId) -> None:
-        for ssrc in [ssrc for ssrc, owner in self._tracks.items() if owner == track_id]:
-            stream = self._streams.pop(ssrc, None)
-            if stream is not None:
-                self._give_up(track_id, stream, at_once=True)
-            del self._tracks[ssrc]
+        self._streams.remove(track_id)
         if track_id in self._live:
             self._live.discard(track_id)
             self._sink.track_ended(track_id)
-
-    # --- media ---
-
-    def _rtp(self, packet: bytes) -> None:
-        ssrc = packet[8:12]
-        stream = self._streams.get(ssrc)
-        now_us = self._clock.monotonic_us()
-        if stream is None:
-            stream = self._begin_stream(ssrc, packet[1] & 0x7F)
-            if stream is None:
-                return
-        units = stream.take(packet, now_us)
-        if units:
-            self._hand_over(self._tracks[ssrc], units)
-
-    def _begin_stream(self, ssrc: bytes, payload_type: int) -> StreamReceiver | None:
-        codec = self._codecs.get(payload_type)
-        if codec is None or ssrc not in self._tracks:
-            return None
-        self.had_media = True
-        stream = StreamReceiver(
-            int.from_bytes(ssrc, "big"), _DEPACKETIZERS[codec](), is_video=codec != "opus"
-        )
-        self._streams[ssrc] = stream
-        self._ask(stream, self._clock.monotonic_us())
-        return stream
-
-    def _rtcp(self, compound: bytes) -> None:
-        for report in read_sender_reports(compound):
-            ssrc = report.ssrc.to_bytes(4, "big")
-            stream = self._streams.get(ssrc)
-            if stream is not None:
-                stream.reported(report, self._clock.monotonic_us())
-                self._sink.sender_reported(
-                    self._tracks[ssrc], stream.follow_time(report.rtp_time), report.ntp_us
-                )
-
-    def _after_batch(self) -> None:
-        """Ask for what is missing, report once a second; without a timer, because wake-ups are what costs."""
-        now_us = self._clock.monotonic_us()
-        for ssrc, stream in list(self._streams.items()):
-            self._give_up(self._tracks[ssrc], stream)
-            self._ask(stream, now_us)
-        if now_us >= self._report_at_us and self._streams:
-            self._report_at_us = now_us + _REPORT_EVERY_US
-            blocks = [stream.report_block(now_us) for stream in self._streams.values()]
-            self._transport.send_rtcp(receiver_report(self._own_ssrc, blocks))
-
-    def _give_up(self, track_id: SourceTrackId, stream: StreamReceiver, *, at_once: bool = False) -> None:
-        units, lost = stream.give_up(self._clock.monotonic_us(), at_once=at_once)
-        if lost:
-            self._sink.lost(track_id, lost)
-        self._hand_over(track_id, units)
-
-    def _ask(self, stream: StreamReceiver, now_us: int) -> None:
-        missing = stream.order.to_ask_for(now_us)
-        if missing:
-            self._transport.send_rtcp(self._compound(nack(self._own_ssrc, stream.ssrc, missing)))
-        if stream.wants_keyframe(now_us, self._keyframe_us):
-            self._transport.send_rtcp(self._compound(keyframe_request(self._own_ssrc, stream.ssrc)))
-
-    def _compound(self, feedback: bytes) -> bytes:
-        return receiver_report(self._own_ssrc, ()) + feedback  # RFC 4585 section 3.1
-
-    def _hand_over(self, track_id: SourceTrackId, units: tuple[AccessUnit, ...]) -> None:
-        for unit in units:
-            self._sink.unit(track_id, unit)
 
 
 def _why_not(info: Any) -> str:

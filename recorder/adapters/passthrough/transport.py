@@ -12,7 +12,6 @@ import logging
 from collections.abc import Callable
 from typing import Any, Final
 
-import pylibsrtp
 from aioice.candidate import Candidate, candidate_foundation, candidate_priority
 from aioice.ice import Connection, StunProtocol, get_host_addresses
 from aiortc.exceptions import InvalidStateError
@@ -27,10 +26,12 @@ from aiortc.rtcsctptransport import RTCSctpCapabilities, RTCSctpTransport
 
 from recorder.adapters.passthrough.answer import Offer
 from recorder.adapters.passthrough.datagrams import BatchedSocket
+from recorder.adapters.passthrough.srtp import Unprotector
 
 CONNECT_S: Final = 10.0
 CLOSE_S: Final = 2.0
 _SCTP_PORT: Final = 5000
+_LEAST_BYTES: Final = 12  # of STUN, DTLS and SRTP alike
 
 _log = logging.getLogger("greenroom.recorder")
 
@@ -68,7 +69,7 @@ class MediaTransport:
         self._dtls = RTCDtlsTransport(self._ice, [self._certificate])
         self._dtls._set_role("client")
         self._sctp = RTCSctpTransport(self._dtls)
-        self._session: Any = None
+        self._unprotector: Unprotector | None = None
         self._sockets: list[BatchedSocket] = []
         self._has_candidate = asyncio.Event()
         self._is_connected = False
@@ -148,7 +149,7 @@ class MediaTransport:
         await self._dtls.start(RTCDtlsParameters(fingerprints=prints))
         if self._dtls.state != "connected":
             raise ConnectionError("DTLS failed")
-        self._session = self._dtls._rx_srtp
+        self._unprotector = Unprotector(self._dtls._rx_srtp)
         self._is_connected = True
         for opened in self._sockets:
             opened.read_in_batches()
@@ -207,19 +208,22 @@ class MediaTransport:
         on_rtp, on_rtcp = self._on_rtp, self._on_rtcp
 
         def datagram_received(data: bytes, addr: tuple[Any, ...]) -> None:
+            if len(data) < _LEAST_BYTES:
+                return  # anybody can send such a thing, and nobody behind us expects it
             if not 127 < data[0] < 192:
                 others(data, addr)
                 return
-            session = self._session
-            if session is None:
+            unprotector = self._unprotector
+            if unprotector is None:
                 return
-            try:
-                if 191 < data[1] < 224:
-                    on_rtcp(session.unprotect_rtcp(data))
-                else:
-                    on_rtp(session.unprotect(data))
-            except (pylibsrtp.Error, ValueError):
-                self.refused += 1  # a repeated packet, one of nobody we know, or a longer one than there is
+            is_rtcp = 191 < data[1] < 224
+            packet = unprotector.rtcp(data) if is_rtcp else unprotector.rtp(data)
+            if packet is None:
+                self.refused += 1
+            elif is_rtcp:
+                on_rtcp(packet)
+            else:
+                on_rtp(packet)
 
         protocol.datagram_received = datagram_received  # type: ignore[assignment,method-assign]
 

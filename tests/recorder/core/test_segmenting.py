@@ -37,6 +37,20 @@ def test_a_fragment_is_cut_at_the_first_packet_after_one_second_whatever_it_is()
     assert segmenter.flush() is None
 
 
+def test_fragments_of_all_tracks_end_with_the_clocks_seconds() -> None:
+    """One that begins shortly before such a second counts to it, so that jitter makes no small ones."""
+    for first_s in (4.3, 4.5, 4.7, 4.85):
+        segmenter = Segmenter(BASE)
+        cut: list[tuple[float, int]] = []
+        for number in range(110):
+            at_s = first_s + number * 0.04 - (0.03 if number % 2 else 0)
+            fragment = segmenter.add(packet(number * 40), now_s=at_s)
+            cut += [(at_s % 1, fragment.duration_pts)] if fragment is not None else []
+        assert len(cut) == (5 if first_s == 4.7 else 4)
+        assert all(at_s < 0.1 or at_s > 0.8 for at_s, _ in cut)
+        assert all(920 <= duration <= 1040 for _, duration in cut[1:])
+
+
 def test_a_fragment_is_cut_before_it_is_too_large_for_a_chunk() -> None:
     size = MAX_FRAGMENT_BYTES // 3
     _, cut = feed([packet(n * 40, size=size) for n in range(7)])

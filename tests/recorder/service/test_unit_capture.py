@@ -146,6 +146,7 @@ def test_a_run_that_drifted_off_its_place_ends_at_the_next_keyframe() -> None:
     late = ParticipantClock.track(world.participant, 90_000)
     late.arrived(0, -200_000)
     late.report(0, 0)  # a track that shows a lesser delay
+    world.capture.tick(1_333_000)
     world.feed(UNITS[40:])
     world.capture.end()
     assert len(world.runs) >= 2

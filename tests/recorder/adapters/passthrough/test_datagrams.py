@@ -85,6 +85,28 @@ async def test_a_quiet_socket_is_looked_at_seldom_and_a_full_one_often(sender: s
     sender.close()
 
 
+async def test_a_packet_that_raises_makes_nobody_deaf(sender: socket.socket) -> None:
+    raised: list[object] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: raised.append(context["exception"]))
+    receiver = Receiver()
+    plain = receiver.datagram_received
+
+    def first_raises(data: bytes, addr: tuple[str, int]) -> None:
+        if data == b"bad":
+            raise ValueError("what is this")
+        plain(data, addr)
+
+    receiver.datagram_received = first_raises  # type: ignore[method-assign]
+    opened = BatchedSocket(receiver, "127.0.0.1", on_batch=_nothing)
+    opened.read_in_batches()
+    for data in (b"bad", b"good"):
+        sender.sendto(data, opened.get_extra_info("sockname"))
+    await until(lambda: receiver.received == [b"good"])
+    assert len(raised) == 1
+    opened.close()
+    sender.close()
+
+
 async def test_after_closing_nothing_is_read_or_sent(sender: socket.socket) -> None:
     receiver = Receiver()
     opened = BatchedSocket(receiver, "127.0.0.1", on_batch=_nothing)

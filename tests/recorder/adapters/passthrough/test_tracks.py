@@ -143,7 +143,7 @@ async def test_what_a_lossy_network_drops_is_sent_again(room: Room, monkeypatch:
 
         def some(data: bytes, addr: Any) -> None:
             is_media = 127 < data[0] < 192 and not 191 < data[1] < 224
-            if is_media and source.random() < 0.1:
+            if is_media and source.random() < 0.05:
                 dropped.append(data[8:12])
             else:
                 received(data, addr)
@@ -155,7 +155,7 @@ async def test_what_a_lossy_network_drops_is_sent_again(room: Room, monkeypatch:
         camera = await alice.publish_camera(rtc.VideoCodec.H264)
         microphone = await alice.publish_microphone()
         await until(lambda: len(sink.of(camera)) >= 50 and len(sink.of(microphone)) >= 150)
-        assert len(dropped) > 10
+        assert len(dropped) >= 5
         assert sink.lost_packets == 0
         ticks = [unit.rtp_time for unit in sink.of(microphone)]
         assert ticks == list(range(ticks[0], ticks[-1] + 1, 960))

@@ -44,6 +44,16 @@ async def test_candidates_of_no_use_are_passed_over(line: str) -> None:
     await transport.close()
 
 
+@pytest.mark.parametrize("size", [0, 1, 11])
+async def test_a_datagram_that_is_too_short_for_anything_is_passed_over(size: int) -> None:
+    transport = make()
+    await transport.gather(is_loopback=True)
+    protocol = transport._connection._protocols[0]
+    protocol.datagram_received(b"\x80" * size, ("127.0.0.1", 9))
+    assert transport._connection._queue.empty()
+    await transport.close()
+
+
 async def test_nobody_at_the_other_end_is_no_media_path(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "CONNECT_S", 0.5)
     transport = make()
