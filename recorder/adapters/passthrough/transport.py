@@ -46,7 +46,7 @@ class MediaTransport:
     Args:
         on_rtp: called with every decrypted RTP packet, in the event loop.
         on_rtcp: called with every decrypted RTCP compound.
-        on_batch: called after packets were read, and about twenty times a second when none come.
+        on_batch: called after packets were read, and about ten times a second when none come.
         on_closed: called when an established connection is lost.
     """
 
