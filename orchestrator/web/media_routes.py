@@ -51,6 +51,8 @@ async def get_media(request: web.Request) -> web.StreamResponse:
             data = await _next(playback, recording_id, parts)
         async with asyncio.timeout(WRITE_DEADLINE_S):
             await answer.write_eof()
+    except ConnectionError:
+        return answer  # who asked has left: a player that seeks does
     except BaseException:
         request[IS_STREAM] = True  # the answer has begun: cut the line, so that it does not pass for whole
         raise

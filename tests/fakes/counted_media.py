@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from fractions import Fraction
+from functools import cache
 from typing import Literal
 
 import av
@@ -26,15 +27,25 @@ KEYFRAME_S = 4.0  # what the recorder asks publishers for
 PACKET = 960  # samples of Opus
 
 
-def draw(counter: int, size: tuple[int, int] = SIZE) -> npt.NDArray[np.uint8]:
-    """A picture whose counter `read_counter` reads, over stripes that move; planar YUV 4:2:0."""
+def draw(counter: int, size: tuple[int, int] = SIZE, *, noise: int = 0) -> npt.NDArray[np.uint8]:
+    """A picture whose counter `read_counter` reads, over stripes that move; planar YUV 4:2:0.
+
+    ``noise`` makes it as hard to encode as a real one: 20 gives some 1.5 Mbit/s at 640x360, 30 a second.
+    """
     width, height = size
     cell = width // 16
     planes = np.full((height * 3 // 2, width), 128, np.uint8)
     planes[:height] = (np.arange(width) * 2 + counter * 3) % 160 + 40
+    if noise:
+        planes[:height] += np.roll(_grain(width * height, noise), counter * 7919).reshape(height, width)
     cells = np.where(_cells_of(counter), np.uint8(235), np.uint8(16))
     planes[: 2 * cell, : 16 * cell] = np.repeat(np.repeat(cells, cell, axis=0), cell, axis=1)
     return planes
+
+
+@cache
+def _grain(count: int, noise: int) -> npt.NDArray[np.uint8]:
+    return np.random.default_rng(7).integers(0, noise, count, dtype=np.uint8)
 
 
 def counted_video(
@@ -45,11 +56,13 @@ def counted_video(
     size: tuple[int, int] = SIZE,
     first: int = 0,
     identity: str = "alice",
+    noise: int = 0,
 ) -> Track:
     """Pictures numbered from ``first`` on, a keyframe every KEYFRAME_S, not where fragments begin."""
     frames = round(seconds * frames_per_s)
     packets = _h264 if codec == "h264" else _vp8
-    form, made = packets(frames, frames_per_s, size, first)
+    drawn = (draw(first + number, size, noise=noise) for number in range(frames))
+    form, made = packets(drawn, frames_per_s, size)
     return _track(form, made, identity, "camera")
 
 
@@ -72,17 +85,17 @@ def long_sound(seconds: float, *, identity: str = "alice") -> Track:
 
 
 def _h264(
-    frames: int, frames_per_s: int, size: tuple[int, int], first: int
+    drawn: Iterable[npt.NDArray[np.uint8]], frames_per_s: int, size: tuple[int, int]
 ) -> tuple[TrackFormat, Iterator[Packet]]:
     encoder = PyavEncoders().video(width=size[0], height=size[1])
     every = round(KEYFRAME_S * frames_per_s)
 
     def encode() -> Iterator[Packet]:
-        for number in range(frames):
+        for number, planes in enumerate(drawn):
             picture = Picture(
                 width=size[0],
                 height=size[1],
-                data=draw(first + number, size).tobytes(),
+                data=planes.tobytes(),
                 arrival_us=0,
                 shown_us=None,
             )
@@ -93,7 +106,7 @@ def _h264(
 
 
 def _vp8(
-    frames: int, frames_per_s: int, size: tuple[int, int], first: int
+    drawn: Iterable[npt.NDArray[np.uint8]], frames_per_s: int, size: tuple[int, int]
 ) -> tuple[TrackFormat, Iterator[Packet]]:
     codec = av.CodecContext.create("libvpx", "w")
     assert isinstance(codec, av.VideoCodecContext)
@@ -104,8 +117,8 @@ def _vp8(
     codec.options = {"deadline": "realtime", "cpu-used": "8", "lag-in-frames": "0"}
 
     def encode() -> Iterator[Packet]:
-        for number in range(frames):
-            frame = av.VideoFrame.from_ndarray(draw(first + number, size), format="yuv420p")
+        for number, planes in enumerate(drawn):
+            frame = av.VideoFrame.from_ndarray(planes, format="yuv420p")
             frame.pts, frame.time_base = number * 1000 // frames_per_s, Fraction(1, 1000)
             for packet in codec.encode(frame):
                 yield Packet(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import io
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -9,12 +10,15 @@ from pathlib import Path
 import aiohttp
 import av
 import pytest
+import structlog
 from aiohttp import ClientSession
 
+from orchestrator.service.playback import Playback
 from tests.fakes.media import Track, make_audio, make_video
 from tests.fakes.recordings import RECORDING
-from tests.fakes.stored_recordings import StoredRecordings
-from tests.orchestrator.web.world import World, error_of
+from tests.fakes.stored_recordings import CountingStore, StoredRecordings
+from tests.orchestrator.web.world import World, error_of, until
+from vault.adapters.key_files import KeyFiles
 
 BASE = f"/api/v1/recordings/{RECORDING}/tracks"
 VIDEO = make_video(5)
@@ -130,6 +134,32 @@ async def test_an_answer_that_has_begun_is_cut_before_the_tampered_chunk(
         await receive()
     good = VIDEO.init_part + VIDEO.fragments[0].data + VIDEO.fragments[1].data
     assert good.startswith(received), "not one byte of the bad chunk"
+
+
+async def test_a_client_that_leaves_is_no_failure(tmp_path: Path) -> None:
+    stored = StoredRecordings(tmp_path / "long")
+    stored.write([(1, 0, make_video(5, size=(640, 360)))])
+    gone = asyncio.Event()
+    store = CountingStore(Path(stored.settings.recording.chunk_store))
+    world = World(settings=stored.settings)
+    loop = asyncio.get_running_loop()
+
+    def wait_until_gone(name: str) -> None:
+        if name == "1/chunk-0000000001":
+            asyncio.run_coroutine_threadsafe(asyncio.wait_for(gone.wait(), 5), loop).result(6)
+
+    store.before_read = wait_until_gone
+    world.orchestrator.playback = Playback(store, lambda: KeyFiles.open(stored.key_dir))
+    with structlog.testing.capture_logs() as logged:
+        async with world.running() as client:
+            async with client.get(f"{BASE}/1/media") as answer:
+                await answer.content.readany()
+                answer.close()
+            await asyncio.sleep(0.05)
+            gone.set()
+            await until(lambda: store.read_names["1/chunk-0000000001"] == 1)
+            await asyncio.sleep(0.05)
+    assert logged == []
 
 
 @pytest.mark.parametrize("run", ["1", "-1", "x", "00", ""])
