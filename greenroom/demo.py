@@ -19,11 +19,11 @@ from greenroom.demo_report import (
     check,
     print_report,
 )
+from greenroom.recording_keys import open_keys
 from greenroom.synthetic_participant import ParticipantError, SyntheticParticipant, join
 from greenroom.synthetic_reading import MediaReading, ReadingError, read_media
 from sdk.client import Client
 from sdk.errors import SdkError
-from vault.adapters.key_files import KeyFiles
 from vault.errors import VaultError
 from vault.export import export_recording
 from vault.verification import verify_recording
@@ -164,7 +164,7 @@ async def _examine(options: DemoOptions, report: DemoReport, store: str, on_prog
     if not store:
         return
     path = _folder_of(store, options.data_dir)
-    keys = await asyncio.to_thread(KeyFiles.open, options.data_dir / "keys")
+    keys = await asyncio.to_thread(open_keys, options.data_dir / "keys")
     on_progress(f"verifying {path}")
     report.recording = await asyncio.to_thread(_verify, path, keys.public_key)
     on_progress("exporting")

@@ -19,6 +19,7 @@ from greenroom.errors import CommandError
 from greenroom.python_module import python_module
 from greenroom.supervisor import Program, Say, Supervisor
 from orchestrator.core.errors import SettingsError
+from orchestrator.recording_settings import EncryptionSettings
 from orchestrator.settings import Settings, load_settings
 
 Engine = Literal["auto", "livekit", "embedded"]
@@ -31,6 +32,7 @@ _WORKER_STEPS: Final = ((signal.SIGTERM, 5.0), (signal.SIGKILL, 0.5))
 _ORCHESTRATOR_STEPS: Final = ((signal.SIGTERM, 2.5), (signal.SIGKILL, 0.5))
 _MEDIA_SERVER_STEPS: Final = ((signal.SIGTERM, 0.2), (signal.SIGTERM, 0.5), (signal.SIGKILL, 0.5))
 _SECRETS: Final = ("LIVEKIT_API_SECRET", "LIVEKIT_API_KEY")  # not for workers: they are handed tokens
+_KEY_SECRETS: Final = ("VAULT_TOKEN",)  # with the passphrase: for who has the keys of recordings alone
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,7 +77,7 @@ async def running_stack(options: StackOptions, say: Say) -> AsyncIterator[Stack]
                 say("up", f"media server ready at {setup.url}")
             await supervisor.start(orchestrator_program(data, options.port, livekit))
             say("up", f"orchestrator ready at {url}")
-            await supervisor.start(*worker_programs(data, url))
+            await supervisor.start(*worker_programs(data, url, settings.encryption))
             say("up", "recorder and pong worker registered")
             yield Stack(url=url, data=data, supervisor=supervisor)
 
@@ -139,13 +141,20 @@ def orchestrator_program(data: Path, port: int, livekit: Mapping[str, str]) -> P
     )
 
 
-def worker_programs(data: Path, url: str) -> tuple[Program, Program]:
+def worker_programs(data: Path, url: str, encryption: EncryptionSettings) -> tuple[Program, Program]:
     """Describe the recorder and the pong worker of this stack."""
     inherited = {name: value for name, value in _inherited().items() if name not in _SECRETS}
     recorder = {
         "GREENROOM_URL": url,
         "CHUNK_STORAGE_PATH": str(data / "recordings"),
         "GREENROOM_KEY_DIR": str(data / "keys"),
+        "GREENROOM_PASSPHRASE_ENV": encryption.passphrase_env,
+        "GREENROOM_KMS": encryption.kms,
+    }
+    keyless = {
+        name: value
+        for name, value in inherited.items()
+        if name not in (*_KEY_SECRETS, encryption.passphrase_env)
     }
     return (
         Program(
@@ -159,7 +168,7 @@ def worker_programs(data: Path, url: str) -> tuple[Program, Program]:
         Program(
             name="pong",
             argv=python_module("examples.pong_worker"),
-            env={**inherited, "GREENROOM_URL": url},
+            env={**keyless, "GREENROOM_URL": url},
             stage=_WORKERS,
             stop_steps=_WORKER_STEPS,
             not_ready=_answers_ok(f"{url}/api/v1/microservices/pong"),

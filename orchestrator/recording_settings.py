@@ -12,6 +12,7 @@ from pydantic import BaseModel, ByteSize, ConfigDict, Field, field_validator
 
 from orchestrator.core.recording import Manner
 from vault.core.store_location import parse_location
+from vault.opening_keys import KeySettings
 
 
 class Section(BaseModel):
@@ -75,3 +76,24 @@ class EncryptionSettings(Section):
         default=Path("data/keys"),
         description="folder of the keys; the recorder makes them at its first start",
     )
+    passphrase_env: str = Field(
+        default="",
+        pattern=r"^([A-Za-z_][A-Za-z0-9_]*)?$",
+        description="name of the variable with the passphrase that seals the key files; empty: none does",
+    )
+    kms: str = Field(
+        default="",
+        description="https://HOST[:PORT]/MOUNT/KEY of a HashiCorp Vault or OpenBao transit key that wraps, "
+        "its token in VAULT_TOKEN; empty: key files wrap",
+    )
+    rotation_days: int = Field(
+        default=90,
+        ge=1,
+        le=3650,
+        description="warn when the key that wraps is in use for longer; nothing is rotated unasked",
+    )
+
+    @property
+    def keys(self) -> KeySettings:
+        """The same as the vault takes it."""
+        return KeySettings(key_dir=self.key_dir, passphrase_env=self.passphrase_env, kms=self.kms)

@@ -52,6 +52,8 @@ ENVIRONMENT: Final[dict[str, tuple[str, ...]]] = {
     "recording.layout": ("RECORDING_LAYOUT",),
     "recording.chunk_store": ("CHUNK_STORAGE_PATH",),
     "encryption.key_dir": ("GREENROOM_KEY_DIR",),
+    "encryption.passphrase_env": ("GREENROOM_PASSPHRASE_ENV",),
+    "encryption.kms": ("GREENROOM_KMS",),
 }
 
 

@@ -11,7 +11,6 @@ from collections import Counter
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
-from functools import partial
 
 import structlog
 
@@ -37,6 +36,7 @@ from orchestrator.service.dispatch import Dispatch
 from orchestrator.service.draining import Drains
 from orchestrator.service.feed import Feed
 from orchestrator.service.keeping import Keeping
+from orchestrator.service.key_watch import KeyWatch
 from orchestrator.service.limits import limits_of
 from orchestrator.service.live import LiveSessions
 from orchestrator.service.liveness import Liveness
@@ -59,10 +59,10 @@ from orchestrator.web.server import listening
 from orchestrator.web.services import Services, WebhookVerifier
 from orchestrator.webhook_ports import WebhookSender, WebhookStore
 from sdk.wire import RecordingTask
-from vault.adapters.key_files import KeyFiles
 from vault.core.ids import RecordingId as StoredId
 from vault.core.store_location import parse_location
 from vault.errors import StoreSetupError
+from vault.opening_keys import SharedKeys
 from vault.ports import ChunkStore
 from vault.stores import open_chunk_store, url_of
 
@@ -160,6 +160,9 @@ class Orchestrator:
             retention_s=settings.events.retention,
         )
         self.drains = Drains(sessions=self.sessions, registry=self.registry, dispatch=self.dispatch)
+        encryption = settings.encryption
+        open_keys = SharedKeys(encryption.keys)
+        self.keys = KeyWatch(open_keys, rotation_days=encryption.rotation_days, clock=parts.clock)
         self.pull = PullWorkers(
             sessions=self.sessions,
             registry=self.registry,
@@ -167,6 +170,7 @@ class Orchestrator:
             drains=self.drains,
             looker=self.reconciler,
             feed=self.feed,
+            keys=self.keys,
             clock=parts.clock,
             instance=parts.instance,
             heartbeat_interval_s=waits.heartbeat_interval,
@@ -174,7 +178,6 @@ class Orchestrator:
         self.push = PushWorkers(sessions=self.sessions, registry=self.registry, dispatch=self.dispatch)
         self.repeats = Repeats(store=parts.store, sessions=self.sessions, push=self.push)
         chunks, url = _chunk_store(settings)
-        open_keys = partial(KeyFiles.open, settings.encryption.key_dir)
         self.playback = Playback(chunks, open_keys)
         self.keeping = Keeping(
             catalog=parts.catalog,
@@ -209,6 +212,7 @@ class Orchestrator:
             )
         )
         self.commands.on_failure = self.metrics.command_postponed
+        self.keys.on_age = self.metrics.kek_age
 
     async def open(self) -> None:
         """Take over what the store holds: registrations first, so that open sessions find their workers."""
@@ -273,6 +277,7 @@ class Orchestrator:
         """Bring what runs to its end; what stays undone is in the store."""
         self.playback.close()
         self.keeping.close()
+        self.keys.close()
         await self.dispatch.close()
         await self.sessions.close()
         await self.commands.close()
@@ -385,8 +390,10 @@ async def run(settings: Settings) -> None:
                 running = tasks.create_task(orchestrator.run())
                 probe_room = RoomName(f"probe-{parts.clock.new_id()}")
                 tasks.create_task(warn_of_auto_create(media.server_url, parts.tokens, room_name=probe_room))
+                watching = tasks.create_task(orchestrator.keys.run())
                 await stop.wait()
                 log.info("orchestrator_stopping")
                 running.cancel()
+                watching.cancel()
         finally:
             await orchestrator.close()

@@ -16,6 +16,8 @@ _VARIABLES: Final = {
     "url": "GREENROOM_URL",
     "chunk_store": "CHUNK_STORAGE_PATH",
     "key_dir": "GREENROOM_KEY_DIR",
+    "passphrase_env": "GREENROOM_PASSPHRASE_ENV",
+    "kms": "GREENROOM_KMS",
     "capacity": "RECORDER_CAPACITY",
     "log_level": "LOG_LEVEL",
 }
@@ -41,6 +43,17 @@ class RecorderSettings(BaseSettings):
         default=Path("data/keys"),
         validation_alias=_VARIABLES["key_dir"],
         description="folder of the keys, made at the first start",
+    )
+    passphrase_env: str = Field(
+        default="",
+        pattern=r"^([A-Za-z_][A-Za-z0-9_]*)?$",
+        validation_alias=_VARIABLES["passphrase_env"],
+        description="name of the variable with the passphrase that seals the key files",
+    )
+    kms: str = Field(
+        default="",
+        validation_alias=_VARIABLES["kms"],
+        description="https://HOST[:PORT]/MOUNT/KEY of a transit key that wraps, its token in VAULT_TOKEN",
     )
     capacity: int = Field(
         default=4,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import logging
 from typing import Final
 
@@ -25,9 +24,10 @@ from sdk.job import Job
 from sdk.settings import WorkerSettings
 from sdk.wire import RECORDER_SERVICE
 from sdk.worker import Worker
-from vault.adapters.key_files import KeyFiles
+from vault.core.public_key import derive_key_id
 from vault.core.store_location import StoreLocation, parse_location
-from vault.errors import KeyFileError, StoreError, StoreSetupError
+from vault.errors import KeyFileError, KeyServiceError, StoreError, StoreSetupError
+from vault.opening_keys import KeySettings, open_key_ring
 from vault.ports import ChunkStore
 from vault.stores import open_chunk_store, url_of
 
@@ -46,9 +46,12 @@ def build(settings: RecorderSettings) -> Worker:
         SettingsError: the key folder or the chunk store cannot be used.
     """
     try:
-        keys = KeyFiles.create_or_open(settings.key_dir)
+        keys = open_key_ring(
+            KeySettings(key_dir=settings.key_dir, passphrase_env=settings.passphrase_env, kms=settings.kms),
+            create=True,
+        )
         kek_id = keys.kek_id
-    except KeyFileError as error:
+    except (KeyFileError, KeyServiceError) as error:
         raise SettingsError(f"GREENROOM_KEY_DIR cannot be used: {error}") from error
     place = parse_location(settings.chunk_store)
     store, location = _open_store(place), url_of(place)
@@ -68,7 +71,7 @@ def build(settings: RecorderSettings) -> Worker:
             RECORDER_SERVICE,
             metadata={
                 "kek_id": kek_id,
-                "signing_key_id": hashlib.sha256(keys.public_key).hexdigest()[:16],
+                "signing_key_id": derive_key_id(keys.public_key),
                 "store": location,
             },
             capacity=settings.capacity,

@@ -11,7 +11,8 @@ VaultError
 │   ├── SignatureError      they are not signed by the key in use
 │   │   └── OtherSignerError  they are signed by another key: bring the right public key
 │   └── ProofError          they do not lead to the signed root
-├── KeyFileError            a key file is missing, weak or corrupt: repair the key directory
+├── KeyFileError            the keys cannot be used as they are: repair the key directory or its settings
+├── KeyServiceError         the key service did not answer, or is sealed: try again
 ├── WrongKeyError           the keys at hand do not open this recording: bring the right ones
 ├── HeldError               it is under legal hold: release it first
 ├── ShreddedError           its keys were destroyed: nobody reads it any more
@@ -67,7 +68,11 @@ class ProofError(IntegrityError):
 
 
 class KeyFileError(VaultError):
-    """A key file is missing, weak, corrupt or open to others."""
+    """A key file is missing, weak, corrupt or open to others, or a key service refuses us."""
+
+
+class KeyServiceError(VaultError):
+    """The key service did not answer or is sealed; the same call may be repeated."""
 
 
 class WrongKeyError(VaultError):

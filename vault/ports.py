@@ -1,7 +1,7 @@
 """What the vault needs from outside: a place for files that are written once, and keys.
 
 Everything here blocks; callers own the threads. Suites: tests/contracts/test_chunk_store.py and
-tests/vault/adapters/test_key_files.py.
+tests/contracts/test_key_ring.py.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from vault.core.ids import KekId, RecordingId, VerifyKey
-from vault.core.sealing import AttemptScope
+from vault.core.sealing import AttemptScope, WrappedKey
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +96,12 @@ class ChunkStore(Protocol):
 
 
 class KeyRing(Protocol):
-    """Wraps and unwraps data keys and signs, without showing a key. Adapter: key_files."""
+    """Wraps and unwraps data keys and signs, without showing a key.
+
+    Opened by `vault.opening_keys`. Adapters: key_files (also under a passphrase), transit_keys. Suite:
+    tests/contracts/test_key_ring.py. A key service is asked by `wrap` and `unwrap` only: what is open stays
+    open without it.
+    """
 
     @property
     def kek_id(self) -> KekId:
@@ -110,19 +115,72 @@ class KeyRing(Protocol):
     def public_key(self) -> VerifyKey:
         """The public half of the signing key."""
 
-    def wrap(self, data_key: bytes, scope: AttemptScope) -> bytes:
-        """Encrypt a data key under `kek_id`; the form is docs/RECORDING.md §4.3."""
+    def wrap(self, data_key: bytes, scope: AttemptScope) -> WrappedKey:
+        """Encrypt a data key under the active key-encryption key; the form is docs/RECORDING.md §4.3.
 
-    def unwrap(self, wrapped_key: bytes, *, kek_id: KekId, scope: AttemptScope) -> bytes:
+        Raises:
+            KeyFileError: there is no such key, or the key service forbids it.
+            KeyServiceError: the key service did not answer; worth trying again.
+        """
+
+    def unwrap(self, wrapped: WrappedKey, scope: AttemptScope) -> bytes:
         """Decrypt a data key.
 
         Raises:
             WrongKeyError: no key of this id is at hand, or it does not open it.
+            KeyFileError: the key service forbids it.
+            KeyServiceError: the key service did not answer; worth trying again.
         """
+
+    def has_kek(self, kek_id: KekId) -> bool:
+        """Whether what this key wrapped can be unwrapped here."""
 
     def sign(self, message: bytes) -> bytes:
         """Ed25519 over ``message``, 64 bytes; the same message always gives the same signature.
 
         Raises:
             KeyFileError: the signing key is not at hand.
+        """
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Kek:
+    """One key-encryption key of a ring.
+
+    Attributes:
+        since_s: Unix time from which it is in use, in seconds; of one that is not active any more, when it
+            was made.
+    """
+
+    kek_id: KekId
+    is_active: bool
+    since_s: int
+
+
+class KekRing(KeyRing, Protocol):
+    """A KeyRing whose key-encryption keys can be replaced."""
+
+    def keks(self) -> list[Kek]:
+        """All key-encryption keys that there are; exactly one is active.
+
+        Raises:
+            KeyFileError, KeyServiceError: as `KeyRing.wrap`.
+        """
+
+    def rotate(self, now_s: int) -> KekId:
+        """Make a new key-encryption key and let it wrap from now on. The old ones stay.
+
+        Killed at any moment, the old one or the new one is active, and both open what they wrapped.
+
+        Raises:
+            KeyFileError: it cannot be made, or the key service forbids it.
+            KeyServiceError: the key service did not answer; it may have rotated all the same.
+        """
+
+    def destroy(self, kek_id: KekId) -> None:
+        """Destroy an old key-encryption key. That nothing needs it is the caller's check.
+
+        Raises:
+            ValueError: it is the active one (the caller's mistake).
+            KeyFileError: it cannot be destroyed from here.
         """

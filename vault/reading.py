@@ -49,6 +49,7 @@ class RecordingReader:
 
         Raises:
             NotARecordingError: there is no attempt here.
+            KeyServiceError: the key service did not answer; worth trying again.
             ShreddedError: its keys are destroyed.
             WrongKeyError: a data key does not unwrap, or is not the one that the key record commits to.
             IntegrityError: a key record is bad; the message names it.
@@ -65,7 +66,7 @@ class RecordingReader:
             record = _read_key_record(
                 files, key_ring.public_key, recording_id, attempt=attempt, revision=listing.revisions[-1]
             )
-            data_key = key_ring.unwrap(record.wrapped_key, kek_id=record.kek_id, scope=record.scope)
+            data_key = key_ring.unwrap(record.wrapped, record.scope)
             keys = derive_keys(data_key, salt=record.salt, scope=record.scope)
             verify_commitment(keys, record.commitment)
             attempts[attempt] = (record, keys)

@@ -107,18 +107,21 @@ class AttemptWriter:
             ChunkExistsError: this attempt was begun before; take a new one.
             StoreError: the store refused; worth trying again, as a new attempt writer of the same number.
             KeyFileError: a key is not at hand.
+            KeyServiceError: the key service did not answer; worth trying again.
         """
         scope = AttemptScope(recording_id=parse_recording_id(recording_id), attempt=check_attempt(attempt))
         data_key, salt = secrets.token_bytes(KEY_BYTES), secrets.token_bytes(SALT_BYTES)
         keys = derive_keys(data_key, salt=salt, scope=scope)
+        wrapped = key_ring.wrap(data_key, scope)
         record = KeyRecord(
             recording_id=recording_id,
             attempt=attempt,
             wall_start_us=wall_start_us,
             salt=salt,
             commitment=keys.commitment,
-            kek_id=key_ring.kek_id,
-            wrapped_key=key_ring.wrap(data_key, scope),
+            kek_id=wrapped.kek_id,
+            wrapped_key=wrapped.data,
+            wrap=wrapped.wrap,
         )
         note = encode_key_record(record, public_key=key_ring.public_key, sign=key_ring.sign)
         store.put(recording_id, key_record_name(attempt, record.revision), note)

@@ -53,15 +53,13 @@ def export(
 
 
 def _export(recording: str, keys: Path, out: Path) -> ExportReport:
-    from vault.adapters.key_files import KeyFiles
-    from vault.errors import KeyFileError, VaultError
+    from greenroom.recording_keys import open_keys
+    from vault.errors import VaultError
     from vault.export import export_recording
 
+    key_ring = open_keys(keys)
     try:
-        key_ring = KeyFiles.open(keys)
         with shown_progress("exporting") as on_progress:
             return export_recording(recording, key_ring, out, on_progress=on_progress)
-    except KeyFileError as error:
-        raise CommandError(f"{error}; name the folder of its keys: --key-dir DIR") from error
     except VaultError as error:
         raise CommandError(str(error)) from error

@@ -12,6 +12,7 @@ OrchestratorError
 ├── IllegalTransitionError    409 from HTTP; a late hint is logged and dropped
 ├── BarredError               403: was removed from the session and is kept out
 ├── WorkerIdTakenError        422: another service has this worker id; choose another
+├── OtherKeysError            a recorder with other keys than ours: give both the same
 ├── RoomNameTakenError        409: choose another room name, or none
 ├── KeyReusedError            422: this Idempotency-Key came with another request; take a new one
 ├── KeyOutlivedError          409: what this Idempotency-Key began is over; take a new one
@@ -108,6 +109,10 @@ class WorkerIdTakenError(OrchestratorError):
 
     def __init__(self, worker_id: str, service_id: str) -> None:
         super().__init__(f"worker_id {worker_id!r} is registered for service {service_id!r}; choose another")
+
+
+class OtherKeysError(OrchestratorError):
+    """A recorder has other keys than the orchestrator: nobody here could read or verify what it records."""
 
 
 class KeyReusedError(OrchestratorError):

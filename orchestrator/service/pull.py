@@ -23,6 +23,7 @@ from orchestrator.service.deadlines import Looker
 from orchestrator.service.dispatch import Dispatch
 from orchestrator.service.draining import Drains
 from orchestrator.service.feed import Feed
+from orchestrator.service.key_watch import KeyWatch
 from orchestrator.service.registry import Line, Registry, Worker
 from orchestrator.service.sessions import Sessions
 from sdk.wire import (
@@ -66,6 +67,7 @@ class PullWorkers:
         drains: Drains,
         looker: Looker,
         feed: Feed,
+        keys: KeyWatch,
         clock: Clock,
         instance: str,
         heartbeat_interval_s: float,
@@ -79,6 +81,7 @@ class PullWorkers:
         self._drains = drains
         self._looker = looker
         self._feed = feed
+        self._keys = keys
         self._clock = clock
         self._instance = instance
         self._heartbeat_interval_s = heartbeat_interval_s
@@ -92,8 +95,11 @@ class PullWorkers:
 
         Raises:
             WorkerIdTakenError: a worker of another service has this worker id.
+            OtherKeysError: it is a recorder with other keys than ours.
             StoreError: the registration is not durable; the connection ends and the worker tries again.
         """
+        if hello.service_id == RECORDER:
+            await self._keys.check_recorder(hello.metadata)
         now = self._sessions.now()
         worker_id = WorkerId(hello.worker_id)
         worker = await self._registry.register(

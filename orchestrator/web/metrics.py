@@ -88,6 +88,12 @@ class Metrics:
             "Readers of event streams that were cut because they did not read",
             registry=self._registry,
         )
+        self._kek_age = Gauge(
+            "greenroom_kek_age_days",
+            "Days for which the key-encryption key has been in use; none while there are no keys",
+            registry=self._registry,
+        )
+        self._kek_age.set(float("nan"))
         for outcome in ("accepted", "refused", "failed"):
             self._webhooks.labels(outcome)
 
@@ -110,6 +116,10 @@ class Metrics:
     def reader_cut(self) -> None:
         """Count a reader that did not read."""
         self._cut.inc()
+
+    def kek_age(self, days: float) -> None:
+        """Say for how long the key that wraps new recordings has been in use."""
+        self._kek_age.set(days)
 
     def exposition(self) -> bytes:
         """Give all numbers in Prometheus' text format."""

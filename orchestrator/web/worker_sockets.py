@@ -15,7 +15,7 @@ import msgspec
 import structlog
 from aiohttp import WSCloseCode, WSMsgType, web
 
-from orchestrator.core.errors import OrchestratorError, WorkerIdTakenError
+from orchestrator.core.errors import OrchestratorError, OtherKeysError, WorkerIdTakenError
 from orchestrator.core.ids import AGENT_PREFIX, is_agent, name_problem
 from orchestrator.service.pull import HELLO_S, PullWorkers
 from orchestrator.service.registry import Worker
@@ -106,7 +106,7 @@ class WorkerSockets:
             if hello is not None:
                 worker = await self._workers.welcome(line, hello)
                 await self._read(socket, worker, line)
-        except WorkerIdTakenError as error:
+        except (WorkerIdTakenError, OtherKeysError) as error:
             log.warning("worker_refused", reason=str(error))
             line.close(str(error), WSCloseCode.POLICY_VIOLATION)  # trying again would not help
         except OrchestratorError as error:

@@ -17,6 +17,7 @@ from greenroom.stack import (
     read_settings,
     worker_programs,
 )
+from orchestrator.recording_settings import EncryptionSettings
 
 SECRET = "s" * 40
 
@@ -75,7 +76,14 @@ def test_workers_are_told_where_the_orchestrator_is_and_no_secret_of_livekit(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setenv("LIVEKIT_API_SECRET", SECRET)
-    recorder, pong = worker_programs(Path("/data"), "http://127.0.0.1:8123")
+    monkeypatch.setenv("VAULT_TOKEN", "hvs.token")
+    monkeypatch.setenv("THE_PASSPHRASE", "correct horse battery staple")
+    encryption = EncryptionSettings(passphrase_env="THE_PASSPHRASE", kms="https://vault.example/transit/key")
+    recorder, pong = worker_programs(Path("/data"), "http://127.0.0.1:8123", encryption)
+    assert recorder.env["GREENROOM_PASSPHRASE_ENV"] == "THE_PASSPHRASE"
+    assert recorder.env["GREENROOM_KMS"] == "https://vault.example/transit/key"
+    assert {"VAULT_TOKEN", "THE_PASSPHRASE"} <= set(recorder.env)
+    assert not {"VAULT_TOKEN", "THE_PASSPHRASE"} & set(pong.env)
     assert recorder.env["CHUNK_STORAGE_PATH"] == "/data/recordings"
     assert recorder.env["GREENROOM_KEY_DIR"] == "/data/keys"
     for program in (recorder, pong):
@@ -85,7 +93,7 @@ def test_workers_are_told_where_the_orchestrator_is_and_no_secret_of_livekit(
 
 def test_workers_end_before_the_orchestrator_and_all_of_it_within_ten_seconds(tmp_path: Path) -> None:
     orchestrator = orchestrator_program(tmp_path, free_port(), {})
-    workers = worker_programs(tmp_path, "http://127.0.0.1:1")
+    workers = worker_programs(tmp_path, "http://127.0.0.1:1", EncryptionSettings())
     assert all(worker.stage < orchestrator.stage for worker in workers)
     livekit = media_server_program(media_server.prepare(tmp_path, binary=Path("/bin/false")))
     assert orchestrator.stage < livekit.stage

@@ -33,6 +33,22 @@ def create_durably(path: Path, data: bytes) -> None:
     sync_directory(path.parent)
 
 
+def replace_durably(path: Path, data: bytes) -> None:
+    """Give a small file new bytes, for its owner only: there are always the old ones or the new ones.
+
+    Raises:
+        OSError: the file system refused.
+    """
+    temporary = path.with_name(f"{path.name}.{secrets.token_hex(8)}{TEMPORARY_SUFFIX}")
+    try:
+        _write_new(temporary, data)
+        os.replace(temporary, path)
+    finally:
+        with suppress(FileNotFoundError):
+            os.unlink(temporary)
+    sync_directory(path.parent)
+
+
 def destroy_durably(path: Path) -> None:
     """Remove a file after its bytes are overwritten; one that is not there is no error.
 

@@ -1,4 +1,4 @@
-"""The key directory: `kek-<id>.key`, `signing.key` and `signing.pub`, one line each.
+"""The key directory: `kek-<id>.key`, `active-kek`, `signing.key` and `signing.pub`, one line each.
 
 Whichever program starts first makes the files; a lock on the directory lets one program look and make at a
 time, and O_EXCL refuses to write over a key whatever happens. Source: docs/RECORDING.md §9.
@@ -6,13 +6,11 @@ time, and O_EXCL refuses to write over a key whatever happens. Source: docs/RECO
 
 from __future__ import annotations
 
-import base64
-import binascii
 import fcntl
 import os
 import re
 import secrets
-import stat
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -20,24 +18,45 @@ from typing import Final
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from vault.adapters.durable_files import create_durably, make_directories
-from vault.core.ids import KekId, VerifyKey
+from vault.adapters.durable_files import create_durably, destroy_durably, make_directories, replace_durably
+from vault.adapters.secret_files import (
+    DEFAULT_COST,
+    Passphrase,
+    ScryptCost,
+    SecretFiles,
+    read_line,
+)
+from vault.core.ids import KekId, VerifyKey, is_kek_id
+from vault.core.layout import TEMPORARY_SUFFIX
 from vault.core.public_key import decode_public_key, encode_public_key
-from vault.core.sealing import KEY_BYTES, NONCE_BYTES, AttemptScope, derive_kek_id, unwrap_key, wrap_key
+from vault.core.sealing import (
+    KEY_BYTES,
+    NONCE_BYTES,
+    AttemptScope,
+    WrappedKey,
+    derive_kek_id,
+    unwrap_key,
+    wrap_key,
+)
 from vault.errors import FormatError, KeyFileError, WrongKeyError
+from vault.ports import Kek
 
 SIGNING_KEY_NAME: Final = "signing.key"
 PUBLIC_KEY_NAME: Final = "signing.pub"
+ACTIVE_NAME: Final = "active-kek"
 
 _KEK_FILE: Final = re.compile(r"kek-([0-9a-f]{16})\.key\Z")
 _KEK_LABEL: Final = "greenroom-kek-1"
 _SIGNING_LABEL: Final = "greenroom-signing-key-1"
-_MAX_FILE_BYTES: Final = 1024
-_MIN_DISTINCT_BYTES: Final = 8  # 32 random bytes have fewer with a chance below 2^-100
+_ACTIVE_LABEL: Final = "greenroom-active-kek-1"
 
 
 class KeyFiles:
-    """A KeyRing on a directory of key files. Its repr shows ids only."""
+    """A KekRing on a directory of key files. Its repr shows ids only.
+
+    What another program does to the directory meanwhile is seen: a new key-encryption key wraps from the
+    next attempt on, and opens what was wrapped with it.
+    """
 
     def __init__(
         self,
@@ -46,21 +65,33 @@ class KeyFiles:
         keks: dict[KekId, bytes],
         signing_key: Ed25519PrivateKey | None,
         public_key: VerifyKey,
+        secret_files: SecretFiles | None = None,
     ) -> None:
         self._directory = directory
         self._keks = keks
         self._signing_key = signing_key
         self._public_key = public_key
+        self._secret_files = secret_files or SecretFiles(directory, None)
 
     @classmethod
-    def open(cls, directory: Path) -> KeyFiles:
+    def open(cls, directory: Path, *, passphrase: Passphrase | None = None) -> KeyFiles:
         """Read the keys that are there. `signing.key` may be absent: then nothing can be signed.
 
+        Args:
+            directory: the key directory.
+            passphrase: what its secrets are sealed with; None when they stand in clear.
+
         Raises:
-            KeyFileError: `signing.pub` is missing, or a file is weak, corrupt or open to others.
+            KeyFileError: `signing.pub` is missing, or a file is weak, corrupt or open to others, or the
+                passphrase is not the right one.
         """
+        _list_names(directory)
+        return cls._read(directory, SecretFiles.open(directory, passphrase))
+
+    @classmethod
+    def _read(cls, directory: Path, secret_files: SecretFiles) -> KeyFiles:
         keks = {
-            KekId(match[1]): _read_kek(directory / name, KekId(match[1]))
+            KekId(match[1]): _read_kek(directory, secret_files, KekId(match[1]))
             for name in _list_names(directory)
             if (match := _KEK_FILE.match(name))
         }
@@ -68,28 +99,57 @@ class KeyFiles:
         signing_key: Ed25519PrivateKey | None = None
         path = directory / SIGNING_KEY_NAME
         if path.exists():
-            signing_key = Ed25519PrivateKey.from_private_bytes(_read_secret(path, _SIGNING_LABEL))
+            signing_key = Ed25519PrivateKey.from_private_bytes(
+                secret_files.read(SIGNING_KEY_NAME, _SIGNING_LABEL)
+            )
             if signing_key.public_key().public_bytes_raw() != public_key:
                 raise KeyFileError(f"{path} and {PUBLIC_KEY_NAME} are not halves of one key")
-        return cls(directory, keks=keks, signing_key=signing_key, public_key=public_key)
+        return cls(
+            directory,
+            keks=keks,
+            signing_key=signing_key,
+            public_key=public_key,
+            secret_files=secret_files,
+        )
 
     @classmethod
-    def create_or_open(cls, directory: Path) -> KeyFiles:
+    def create_or_open(
+        cls,
+        directory: Path,
+        *,
+        passphrase: Passphrase | None = None,
+        now_s: int | None = None,
+        cost: ScryptCost = DEFAULT_COST,
+        needs_kek: bool = True,
+    ) -> KeyFiles:
         """Read the keys, after making what a first start has to make.
 
         A lost key is never replaced by a new one unseen: beside `signing.key` or `signing.pub` a missing
         secret is an error. What a first start that was killed left behind is completed.
 
+        Args:
+            directory: the key directory; made when missing.
+            passphrase: what the secrets are, or shall be, sealed with.
+            now_s: Unix seconds, kept as the time from which a new key-encryption key is in use; None asks
+                the clock.
+            cost: of guessing at the passphrase, for a directory that begins now.
+            needs_kek: False when a key service wraps and the files only sign.
+
         Raises:
             KeyFileError: a secret is missing, weak, corrupt or open to others, or cannot be made.
         """
+        since_s = int(time.time()) if now_s is None else now_s
         try:
             make_directories(directory)
             with _locked(directory):
-                _complete_keys(directory, _list_names(directory))
+                names = _list_names(directory)
+                if passphrase is not None and all(name.endswith(TEMPORARY_SUFFIX) for name in names):
+                    SecretFiles.create(directory, passphrase, cost)
+                secret_files = SecretFiles.open(directory, passphrase)
+                _complete_keys(directory, names, secret_files, since_s=since_s, needs_kek=needs_kek)
         except OSError as error:
             raise KeyFileError(f"{directory} cannot be used for keys: {error.strerror}") from error
-        return cls.open(directory)
+        return cls._read(directory, secret_files)
 
     def __repr__(self) -> str:
         return f"KeyFiles({str(self._directory)!r}, keks={sorted(self._keks)})"
@@ -97,35 +157,101 @@ class KeyFiles:
     @property
     def kek_id(self) -> KekId:
         """See `KeyRing.kek_id`."""
+        active = _read_active(self._directory)
+        if active is not None:
+            if self._find_kek(active[0]) is None:
+                raise KeyFileError(
+                    f"{self._directory} has no kek-{active[0]}.key, which {ACTIVE_NAME} names: "
+                    "restore it from a backup"
+                )
+            return active[0]
         if len(self._keks) != 1:
             raise KeyFileError(
-                f"{self._directory} holds {len(self._keks)} key-encryption keys; one wraps new recordings"
+                f"{self._directory} holds {len(self._keks)} key-encryption keys and no {ACTIVE_NAME}, which "
+                "says the one that wraps new recordings"
             )
         return next(iter(self._keks))
+
+    @property
+    def has_any_kek(self) -> bool:
+        """Whether a key-encryption key is here; none need be where a key service wraps."""
+        return bool(self._keks)
 
     @property
     def public_key(self) -> VerifyKey:
         """See `KeyRing.public_key`."""
         return self._public_key
 
-    def wrap(self, data_key: bytes, scope: AttemptScope) -> bytes:
+    def wrap(self, data_key: bytes, scope: AttemptScope) -> WrappedKey:
         """See `KeyRing.wrap`."""
-        kek, nonce = self._keks[self.kek_id], secrets.token_bytes(NONCE_BYTES)
-        return wrap_key(data_key, kek=kek, nonce=nonce, scope=scope)
+        kek_id = self.kek_id
+        data = wrap_key(data_key, kek=self._keks[kek_id], nonce=secrets.token_bytes(NONCE_BYTES), scope=scope)
+        return WrappedKey(kek_id=kek_id, data=data)
 
-    def unwrap(self, wrapped_key: bytes, *, kek_id: KekId, scope: AttemptScope) -> bytes:
+    def unwrap(self, wrapped: WrappedKey, scope: AttemptScope) -> bytes:
         """See `KeyRing.unwrap`."""
-        kek = self._keks.get(kek_id)
+        kek = self._find_kek(wrapped.kek_id)
         if kek is None:
             held = ", ".join(sorted(self._keks)) or "none"
-            raise WrongKeyError(f"key-encryption key {kek_id} is not in {self._directory} (there: {held})")
-        return unwrap_key(wrapped_key, kek=kek, scope=scope)
+            raise WrongKeyError(
+                f"key-encryption key {wrapped.kek_id} is not in {self._directory} (there: {held})"
+            )
+        return unwrap_key(wrapped.data, kek=kek, scope=scope)
+
+    def has_kek(self, kek_id: KekId) -> bool:
+        """See `KeyRing.has_kek`."""
+        return self._find_kek(kek_id) is not None
 
     def sign(self, message: bytes) -> bytes:
         """See `KeyRing.sign`."""
         if self._signing_key is None:
             raise KeyFileError(f"{self._directory / SIGNING_KEY_NAME} is missing: nothing can be signed")
         return self._signing_key.sign(message)
+
+    def keks(self) -> list[Kek]:
+        """See `KekRing.keks`."""
+        active = _read_active(self._directory)
+        found = []
+        for name in _list_names(self._directory):
+            if (match := _KEK_FILE.match(name)) is not None:
+                kek_id = KekId(match[1])
+                made_s = int((self._directory / name).stat().st_mtime)
+                is_active = kek_id == self.kek_id
+                since_s = active[1] if is_active and active is not None else made_s
+                found.append(Kek(kek_id=kek_id, is_active=is_active, since_s=since_s))
+        return found
+
+    def rotate(self, now_s: int) -> KekId:
+        """See `KekRing.rotate`."""
+        try:
+            with _locked(self._directory):
+                # While there is no word of which is active, a second key would leave it unclear.
+                if _read_active(self._directory) is None:
+                    for before in self.keks():
+                        if before.is_active:
+                            _write_active(self._directory, before.kek_id, before.since_s)
+                kek_id = _make_kek(self._secret_files)
+                _write_active(self._directory, kek_id, now_s)
+        except OSError as error:
+            raise KeyFileError(f"{self._directory} cannot be written: {error.strerror}") from error
+        return self.kek_id
+
+    def destroy(self, kek_id: KekId) -> None:
+        """See `KekRing.destroy`."""
+        if kek_id == self.kek_id:
+            raise ValueError(f"key-encryption key {kek_id} wraps new recordings: rotate first")
+        try:
+            with _locked(self._directory):
+                destroy_durably(self._directory / f"kek-{kek_id}.key")
+        except OSError as error:
+            raise KeyFileError(f"kek-{kek_id}.key cannot be destroyed: {error.strerror}") from error
+        self._keks.pop(kek_id, None)
+
+    def _find_kek(self, kek_id: KekId) -> bytes | None:
+        kek = self._keks.get(kek_id)
+        if kek is None and is_kek_id(kek_id) and (self._directory / f"kek-{kek_id}.key").exists():
+            kek = self._keks[kek_id] = _read_kek(self._directory, self._secret_files, kek_id)
+        return kek
 
 
 def read_public_key(path: Path) -> VerifyKey:
@@ -134,76 +260,68 @@ def read_public_key(path: Path) -> VerifyKey:
     Raises:
         KeyFileError: missing, unreadable or not a public key.
     """
-    text = _read_line(path)
+    text = read_line(path)
     try:
         return decode_public_key(text)
     except FormatError as error:
         raise KeyFileError(f"{path} is not a usable public key: {error}") from error
 
 
-def _complete_keys(directory: Path, names: list[str]) -> None:
-    # The order kek, signing.key, signing.pub lets every half-made directory be told from a lost key.
+def _complete_keys(
+    directory: Path, names: list[str], secret_files: SecretFiles, *, since_s: int, needs_kek: bool
+) -> None:
+    # The order kek, active-kek, signing.key, signing.pub lets every half-made directory be told from a lost
+    # key. A directory of before active-kek gets none here: its only key is the active one.
     has_kek = any(_KEK_FILE.match(name) for name in names)
     has_signing, has_public = SIGNING_KEY_NAME in names, PUBLIC_KEY_NAME in names
     if has_signing or has_public:
-        if not has_kek:
+        if needs_kek and not has_kek:
             raise KeyFileError(f"{directory} has signing keys but no kek-<id>.key: restore it from a backup")
         if not has_signing:
             raise KeyFileError(f"{directory / SIGNING_KEY_NAME} is missing: restore it from a backup")
-    if not has_kek:
-        kek = secrets.token_bytes(KEY_BYTES)
-        _create(directory / f"kek-{derive_kek_id(kek)}.key", f"{_KEK_LABEL} {_encode(kek)}\n")
+    if needs_kek and not has_kek:
+        _write_active(directory, _make_kek(secret_files), since_s)
+    elif needs_kek and not has_signing and ACTIVE_NAME not in names:  # a first start was killed in between
+        (kek_id,) = (KekId(match[1]) for name in names if (match := _KEK_FILE.match(name)))
+        _write_active(directory, kek_id, since_s)
     if not has_signing:
         seed = Ed25519PrivateKey.generate().private_bytes_raw()
-        _create(directory / SIGNING_KEY_NAME, f"{_SIGNING_LABEL} {_encode(seed)}\n")
+        secret_files.write(SIGNING_KEY_NAME, _SIGNING_LABEL, seed)
     if not has_public:
-        seed = _read_secret(directory / SIGNING_KEY_NAME, _SIGNING_LABEL)
+        seed = secret_files.read(SIGNING_KEY_NAME, _SIGNING_LABEL)
         public_key = Ed25519PrivateKey.from_private_bytes(seed).public_key().public_bytes_raw()
-        _create(directory / PUBLIC_KEY_NAME, encode_public_key(VerifyKey(public_key)) + "\n")
+        line = encode_public_key(VerifyKey(public_key)) + "\n"
+        create_durably(directory / PUBLIC_KEY_NAME, line.encode())
 
 
-def _create(path: Path, line: str) -> None:
-    create_durably(path, line.encode())
+def _make_kek(secret_files: SecretFiles) -> KekId:
+    kek = secrets.token_bytes(KEY_BYTES)
+    kek_id = derive_kek_id(kek)
+    secret_files.write(f"kek-{kek_id}.key", _KEK_LABEL, kek)
+    return kek_id
 
 
-def _read_kek(path: Path, kek_id: KekId) -> bytes:
-    kek = _read_secret(path, _KEK_LABEL)
+def _read_kek(directory: Path, secret_files: SecretFiles, kek_id: KekId) -> bytes:
+    name = f"kek-{kek_id}.key"
+    kek = secret_files.read(name, _KEK_LABEL)
     if derive_kek_id(kek) != kek_id:
-        raise KeyFileError(f"{path} is corrupt: it holds another key than its name says")
+        raise KeyFileError(f"{directory / name} is corrupt: it holds another key than its name says")
     return kek
 
 
-def _read_secret(path: Path, label: str) -> bytes:
-    text = _read_line(path)
-    mode = stat.S_IMODE(path.stat().st_mode)
-    if mode & 0o077:
-        raise KeyFileError(f"{path} is open to others (mode {mode:04o}): chmod 600 it")
-    found_label, _, encoded = text.partition(" ")
-    try:
-        key = base64.b64decode(encoded, validate=True)
-    except (binascii.Error, ValueError):
-        key = b""
-    if found_label != label or len(key) != KEY_BYTES or _encode(key) != encoded:
-        raise KeyFileError(f"{path} is corrupt: it is not {label!r} and {KEY_BYTES} bytes in base64")
-    if len(set(key)) < _MIN_DISTINCT_BYTES:
-        raise KeyFileError(f"{path} is weak: its bytes are not random")
-    return key
+def _write_active(directory: Path, kek_id: KekId, since_s: int) -> None:
+    replace_durably(directory / ACTIVE_NAME, f"{_ACTIVE_LABEL} {kek_id} {since_s}\n".encode())
 
 
-def _read_line(path: Path) -> str:
-    try:
-        with path.open("rb") as file:
-            data = file.read(_MAX_FILE_BYTES + 1)
-        text = data.decode("ascii")
-    except FileNotFoundError:
-        raise KeyFileError(f"{path} is missing") from None
-    except OSError as error:
-        raise KeyFileError(f"{path} cannot be read: {error.strerror}") from error
-    except UnicodeDecodeError:
-        raise KeyFileError(f"{path} is corrupt: it is not one line of ASCII text") from None
-    if len(data) > _MAX_FILE_BYTES or text.count("\n") != 1 or not text.endswith("\n"):
-        raise KeyFileError(f"{path} is corrupt: it is not one line of ASCII text")
-    return text[:-1]
+def _read_active(directory: Path) -> tuple[KekId, int] | None:
+    path = directory / ACTIVE_NAME
+    if not path.exists():
+        return None
+    label, _, rest = read_line(path).partition(" ")
+    kek_id, _, since_s = rest.partition(" ")
+    if label != _ACTIVE_LABEL or not is_kek_id(kek_id) or not re.fullmatch("[0-9]{1,12}", since_s):
+        raise KeyFileError(f"{path} is corrupt: it is not {_ACTIVE_LABEL!r}, a key id and a Unix time")
+    return KekId(kek_id), int(since_s)
 
 
 def _list_names(directory: Path) -> list[str]:
@@ -211,10 +329,6 @@ def _list_names(directory: Path) -> list[str]:
         return sorted(os.listdir(directory))
     except OSError as error:
         raise KeyFileError(f"{directory} cannot be read: {error.strerror}") from error
-
-
-def _encode(key: bytes) -> str:
-    return base64.b64encode(key).decode()
 
 
 @contextmanager

@@ -12,7 +12,7 @@ RecordingId = NewType("RecordingId", str)
 """A UUID as lowercase text, 8-4-4-4-12."""
 
 KekId = NewType("KekId", str)
-"""16 lowercase hex digits, derived from the key-encryption key."""
+"""16 lowercase hex digits, derived from the key-encryption key; in a key service ``<key>:<version>``."""
 
 VerifyKey = NewType("VerifyKey", bytes)
 """32 bytes, an Ed25519 public key: what a verifier trusts."""
@@ -25,6 +25,7 @@ MAX_INDEX: Final = 2**48 - 1  # chunks of one track: the nonce has 48 bits for i
 
 _RECORDING_ID: Final = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}\Z")
 _KEK_ID: Final = re.compile(r"[0-9a-f]{16}\Z")
+_SERVICE_KEK_ID: Final = re.compile(r"[A-Za-z0-9_.-]{1,128}:[1-9][0-9]{0,9}\Z")
 
 
 def is_recording_id(text: str) -> bool:
@@ -33,8 +34,13 @@ def is_recording_id(text: str) -> bool:
 
 
 def is_kek_id(text: str) -> bool:
-    """Whether ``text`` has the form of a key id."""
+    """Whether ``text`` has the form of a key id of ours."""
     return _KEK_ID.match(text) is not None
+
+
+def is_service_kek_id(text: str) -> bool:
+    """Whether ``text`` names a key and its version in a key service."""
+    return _SERVICE_KEK_ID.match(text) is not None
 
 
 def parse_recording_id(text: str) -> RecordingId:

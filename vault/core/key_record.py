@@ -10,21 +10,20 @@ from __future__ import annotations
 
 import base64
 import binascii
-from typing import Final, Literal
+from typing import Final, Literal, assert_never
 
 import msgspec
 
 from vault.core.canonical_json import decode_json, encode_json
 from vault.core.checkpoint import checkpoint_origin
-from vault.core.ids import KekId, RecordingId, VerifyKey, is_kek_id
+from vault.core.ids import KekId, RecordingId, VerifyKey, is_kek_id, is_service_kek_id
 from vault.core.note import Sign, open_note, sign_note
-from vault.core.sealing import SALT_BYTES, AttemptScope
+from vault.core.sealing import SALT_BYTES, AttemptScope, WrapAlgorithm, WrappedKey
 from vault.errors import FormatError
 
-WRAP_ALGORITHM: Final = "aes-256-gcm"
-
 _FORMAT: Final = "greenroom-key-record/1"
-_WRAPPED_BYTES: Final = 60
+_WRAPPED_BYTES: Final = 60  # aes-256-gcm
+_MAX_SERVICE_BYTES: Final = 1024  # what a key service may answer
 
 
 class KeyRecord(msgspec.Struct, frozen=True, kw_only=True):
@@ -41,8 +40,14 @@ class KeyRecord(msgspec.Struct, frozen=True, kw_only=True):
     commitment: bytes
     kek_id: KekId
     wrapped_key: bytes
+    wrap: WrapAlgorithm = "aes-256-gcm"
     revision: int = 1
     tenant: bytes = bytes(16)
+
+    @property
+    def wrapped(self) -> WrappedKey:
+        """The data key as the ring takes it."""
+        return WrappedKey(kek_id=self.kek_id, data=self.wrapped_key, wrap=self.wrap)
 
     @property
     def scope(self) -> AttemptScope:
@@ -60,7 +65,7 @@ class _KeyRecordJson(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     salt: str
     tenant: str
     wall_start_us: int
-    wrap: Literal["aes-256-gcm"]
+    wrap: WrapAlgorithm
     wrapped_key: str
 
 
@@ -76,7 +81,7 @@ def encode_key_record(record: KeyRecord, *, public_key: VerifyKey, sign: Sign) -
         salt=record.salt.hex(),
         tenant=record.tenant.hex(),
         wall_start_us=record.wall_start_us,
-        wrap=WRAP_ALGORITHM,
+        wrap=record.wrap,
         wrapped_key=base64.b64encode(record.wrapped_key).decode(),
     )
     name = _note_name(record.recording_id, record.attempt)
@@ -99,14 +104,7 @@ def decode_key_record(
     body = decode_json(lines[1], _KeyRecordJson)
     if (body.recording, body.attempt, body.revision) != (recording_id, attempt, revision):
         raise FormatError(f"it is revision {body.revision} of attempt {body.attempt} of {body.recording}")
-    if not is_kek_id(body.kek_id):
-        raise FormatError(f"its key id {body.kek_id!r} is not 16 hex digits")
-    try:
-        wrapped_key = base64.b64decode(body.wrapped_key, validate=True)
-    except (binascii.Error, ValueError):
-        wrapped_key = b""
-    if len(wrapped_key) != _WRAPPED_BYTES or base64.b64encode(wrapped_key).decode() != body.wrapped_key:
-        raise FormatError(f"its wrapped key is not {_WRAPPED_BYTES} bytes in base64")
+    wrapped_key = _decode_wrapped(body)
     return KeyRecord(
         recording_id=recording_id,
         attempt=attempt,
@@ -115,6 +113,7 @@ def decode_key_record(
         commitment=decode_hex("commitment", body.commitment, 32),
         kek_id=KekId(body.kek_id),
         wrapped_key=wrapped_key,
+        wrap=body.wrap,
         revision=revision,
         tenant=decode_hex("tenant", body.tenant, 16),
     )
@@ -133,6 +132,28 @@ def decode_hex(name: str, text: str, length: int) -> bytes:
     if len(value) != length or value.hex() != text:
         raise FormatError(f"its {name} is not {length} bytes in lowercase hex")
     return value
+
+
+def _decode_wrapped(body: _KeyRecordJson) -> bytes:
+    try:
+        wrapped_key = base64.b64decode(body.wrapped_key, validate=True)
+    except (binascii.Error, ValueError):
+        wrapped_key = b""
+    is_canonical = base64.b64encode(wrapped_key).decode() == body.wrapped_key
+    match body.wrap:
+        case "aes-256-gcm":
+            if not is_kek_id(body.kek_id):
+                raise FormatError(f"its key id {body.kek_id!r} is not 16 hex digits")
+            if len(wrapped_key) != _WRAPPED_BYTES or not is_canonical:
+                raise FormatError(f"its wrapped key is not {_WRAPPED_BYTES} bytes in base64")
+        case "vault-transit":
+            if not is_service_kek_id(body.kek_id):
+                raise FormatError(f"its key id {body.kek_id!r} is not the name of a key and its version")
+            if not 1 <= len(wrapped_key) <= _MAX_SERVICE_BYTES or not is_canonical:
+                raise FormatError(f"its wrapped key is not 1..{_MAX_SERVICE_BYTES} bytes in base64")
+        case other:
+            assert_never(other)
+    return wrapped_key
 
 
 def _note_name(recording_id: RecordingId, attempt: int) -> str:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import hmac
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Final, Literal
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
@@ -28,6 +28,8 @@ from vault.core.ids import KekId, RecordingId, VerifyKey, encode_recording_id
 from vault.core.merkle import hash_leaf
 from vault.core.note import SIGNATURE_BYTES, Sign, verify_signature
 from vault.errors import FormatError, IntegrityError, WrongKeyError
+
+WrapAlgorithm = Literal["aes-256-gcm", "vault-transit"]
 
 KEY_BYTES: Final = 32
 SALT_BYTES: Final = 32
@@ -53,6 +55,21 @@ class AttemptScope:
     def encode(self) -> bytes:
         """36 bytes: tenant ‖ recording ‖ attempt."""
         return self.tenant + encode_recording_id(self.recording_id) + self.attempt.to_bytes(4, "big")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WrappedKey:
+    """A data key under a key-encryption key, as a key record keeps it.
+
+    Attributes:
+        kek_id: which key wrapped it.
+        data: what unwrapping takes besides that key.
+        wrap: how; docs/RECORDING.md §4.3.
+    """
+
+    kek_id: KekId
+    data: bytes = field(repr=False)
+    wrap: WrapAlgorithm = "aes-256-gcm"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

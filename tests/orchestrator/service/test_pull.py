@@ -60,6 +60,7 @@ def impatient(running: Assembly, **graces: float) -> PullWorkers:
         drains=running.drains,
         looker=running.reconciler,
         feed=running.feed,
+        keys=running.keys,
         clock=running.clock,
         instance="i",
         heartbeat_interval_s=2.0,

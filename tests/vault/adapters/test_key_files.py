@@ -13,10 +13,11 @@ from pathlib import Path
 import pytest
 
 from tests.fakes.recordings import OTHER_RECORDING, RECORDING
+from vault.adapters import key_files
 from vault.adapters.key_files import KeyFiles, read_public_key
 from vault.core.ids import KekId
 from vault.core.note import verify_signature
-from vault.core.sealing import AttemptScope
+from vault.core.sealing import AttemptScope, WrappedKey
 from vault.errors import KeyFileError, WrongKeyError
 
 SCOPE = AttemptScope(recording_id=RECORDING, attempt=1)
@@ -33,9 +34,10 @@ def kek_path(keys: Path) -> Path:
     return path
 
 
-def test_a_first_start_makes_three_private_files(keys: Path) -> None:
+def test_a_first_start_makes_four_private_files(keys: Path) -> None:
     names = sorted(os.listdir(keys))
     assert [re.sub("[0-9a-f]{16}", "ID", name) for name in names] == [
+        "active-kek",
         "kek-ID.key",
         "signing.key",
         "signing.pub",
@@ -55,17 +57,17 @@ def test_the_next_start_reads_the_same_keys(keys: Path) -> None:
 def test_a_wrapped_key_opens_for_its_attempt_only(keys: Path) -> None:
     ring = KeyFiles.open(keys)
     wrapped = ring.wrap(b"d" * 32, SCOPE)
-    assert ring.unwrap(wrapped, kek_id=ring.kek_id, scope=SCOPE) == b"d" * 32
+    assert ring.unwrap(wrapped, SCOPE) == b"d" * 32
     assert ring.wrap(b"d" * 32, SCOPE) != wrapped  # a fresh nonce each time
     other = AttemptScope(recording_id=OTHER_RECORDING, attempt=1)
     with pytest.raises(WrongKeyError):
-        ring.unwrap(wrapped, kek_id=ring.kek_id, scope=other)
+        ring.unwrap(wrapped, other)
 
 
 def test_a_key_that_is_not_there_is_named(keys: Path) -> None:
     ring = KeyFiles.open(keys)
     with pytest.raises(WrongKeyError, match=f"0000000000000000 is not in .*{ring.kek_id}"):
-        ring.unwrap(bytes(60), kek_id=KekId("0" * 16), scope=SCOPE)
+        ring.unwrap(WrappedKey(kek_id=KekId("0" * 16), data=bytes(60)), SCOPE)
 
 
 def test_signatures_fit_the_public_key(keys: Path) -> None:
@@ -94,15 +96,15 @@ def test_a_lost_secret_is_never_replaced(keys: Path, lost: str) -> None:
     assert sorted(os.listdir(keys)) == before
 
 
-@pytest.mark.parametrize("made", [1, 2])
+@pytest.mark.parametrize("made", [1, 2, 3])
 def test_a_first_start_that_was_killed_is_completed(keys: Path, made: int) -> None:
-    names = [kek_path(keys).name, "signing.key", "signing.pub"]
+    names = [kek_path(keys).name, "active-kek", "signing.key", "signing.pub"]
     for name in names[made:]:
         (keys / name).unlink()
     kept = {name: (keys / name).read_bytes() for name in names[:made]}
     KeyFiles.create_or_open(keys)
     assert {name: (keys / name).read_bytes() for name in names[:made]} == kept
-    assert len(os.listdir(keys)) == 3
+    assert sorted(os.listdir(keys)) == sorted(names)
 
 
 @pytest.mark.parametrize("name", ["kek", "signing.key"])
@@ -161,8 +163,9 @@ def test_two_keks_open_both_but_wrap_nothing(keys: Path, tmp_path: Path) -> None
     (keys / old.name).write_bytes(old.read_bytes())
     (keys / old.name).chmod(0o600)
     ring = KeyFiles.open(keys)
-    assert ring.unwrap(wrapped, kek_id=other.kek_id, scope=SCOPE) == b"d" * 32
-    with pytest.raises(KeyFileError, match="holds 2 key-encryption keys"):
+    assert ring.unwrap(wrapped, SCOPE) == b"d" * 32
+    (keys / "active-kek").unlink()
+    with pytest.raises(KeyFileError, match="holds 2 key-encryption keys and no active-kek"):
         _ = ring.kek_id
 
 
@@ -192,4 +195,88 @@ def test_programs_that_start_together_agree_on_the_keys(tmp_path: Path) -> None:
     started = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(4)]
     answers = {process.communicate(timeout=60)[0] for process in started}
     assert len(answers) == 1
-    assert len(os.listdir(tmp_path / "keys")) == 3
+    assert len(os.listdir(tmp_path / "keys")) == 4
+
+
+def test_a_rotation_makes_a_key_that_wraps_and_the_old_one_still_opens(keys: Path) -> None:
+    ring, other = KeyFiles.open(keys), KeyFiles.open(keys)
+    old = ring.wrap(b"d" * 32, SCOPE)
+    new_id = ring.rotate(2_000_000_000)
+    assert new_id != old.kek_id
+    assert [(kek.kek_id, kek.is_active) for kek in ring.keks() if kek.is_active] == [(new_id, True)]
+    assert {kek.since_s for kek in ring.keks() if kek.is_active} == {2_000_000_000}
+    # A program that opened the ring before sees it too.
+    assert other.kek_id == new_id
+    new = other.wrap(b"e" * 32, SCOPE)
+    assert new.kek_id == new_id
+    for each in (ring, other, KeyFiles.open(keys)):
+        assert each.unwrap(old, SCOPE) == b"d" * 32
+        assert each.unwrap(new, SCOPE) == b"e" * 32
+
+
+def test_a_directory_of_before_the_word_of_the_active_key_rotates_too(keys: Path) -> None:
+    (keys / "active-kek").unlink()
+    old_id = KeyFiles.open(keys).kek_id
+    os.utime(kek_path(keys), (1_000_000_000, 1_000_000_000))
+    (kek,) = KeyFiles.open(keys).keks()
+    assert (kek.kek_id, kek.is_active, kek.since_s) == (old_id, True, 1_000_000_000)
+    ring = KeyFiles.create_or_open(keys)
+    assert ring.rotate(2_000_000_000) != old_id
+    assert {kek.kek_id: kek.is_active for kek in ring.keks()} == {old_id: False, ring.kek_id: True}
+
+
+@pytest.mark.parametrize("killed_before", ["_make_kek", "_write_active"])
+def test_a_rotation_that_is_killed_leaves_the_old_key_active(
+    keys: Path, killed_before: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    old_id = KeyFiles.open(keys).kek_id
+
+    def die(*arguments: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(key_files, killed_before, die)
+    with pytest.raises(KeyboardInterrupt):
+        KeyFiles.open(keys).rotate(2_000_000_000)
+    monkeypatch.undo()
+    assert KeyFiles.open(keys).kek_id == old_id
+    assert KeyFiles.open(keys).rotate(2_000_000_000) != old_id
+
+
+def test_an_old_key_is_destroyed_and_the_active_one_never(keys: Path) -> None:
+    ring = KeyFiles.open(keys)
+    old = ring.wrap(b"d" * 32, SCOPE)
+    ring.rotate(2_000_000_000)
+    with pytest.raises(ValueError, match="wraps new recordings: rotate first"):
+        ring.destroy(ring.kek_id)
+    ring.destroy(old.kek_id)
+    ring.destroy(old.kek_id)  # a repeat is no error
+    assert [kek.kek_id for kek in ring.keks()] == [ring.kek_id]
+    assert not ring.has_kek(old.kek_id)
+    with pytest.raises(WrongKeyError):
+        ring.unwrap(old, SCOPE)
+
+
+@pytest.mark.parametrize(
+    "content", ["", "greenroom-active-kek-1 xyz 1\n", "greenroom-active-kek-1 \n", "a b c\n"]
+)
+def test_a_corrupt_word_of_the_active_key_is_refused(keys: Path, content: str) -> None:
+    (keys / "active-kek").write_text(content)
+    with pytest.raises(KeyFileError, match="active-kek is corrupt"):
+        _ = KeyFiles.open(keys).kek_id
+
+
+def test_an_active_key_that_is_lost_is_named(keys: Path) -> None:
+    ring = KeyFiles.open(keys)
+    ring.rotate(2_000_000_000)
+    (keys / f"kek-{ring.kek_id}.key").unlink()
+    with pytest.raises(KeyFileError, match="which active-kek names: restore it"):
+        _ = KeyFiles.open(keys).kek_id
+
+
+def test_where_a_service_wraps_the_files_only_sign(tmp_path: Path) -> None:
+    files = KeyFiles.create_or_open(tmp_path / "keys", needs_kek=False)
+    assert sorted(os.listdir(tmp_path / "keys")) == ["signing.key", "signing.pub"]
+    assert (files.has_any_kek, files.keks()) == (False, [])
+    with pytest.raises(KeyFileError, match="has signing keys but no kek"):
+        KeyFiles.create_or_open(tmp_path / "keys")
+    assert files.rotate(2_000_000_000) == KeyFiles.create_or_open(tmp_path / "keys").kek_id
