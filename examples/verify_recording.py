@@ -1,7 +1,8 @@
 """A second verifier of recordings, written from docs/RECORDING.md alone (§: its sections).
 
 python -m examples.verify_recording FOLDER signing.pub [--head ATTEMPT:SIZE:ROOT]…
-Exit code: 0 complete, 1 bad (the bad files are named, the first one first), 2 misuse, 3 incomplete.
+Exit code: 0 complete or shredded, 1 bad (the bad files are named, the first one first), 2 misuse,
+3 incomplete or shredding.
 """
 
 import json
@@ -26,7 +27,10 @@ from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 UUID_TEXT = "[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}"  # §2
-PLACE = re.compile("([1-9][0-9]{0,9})/(key-record|checkpoint|chunk)-([0-9]{10})")  # §3
+PLACE = re.compile("(?:([1-9][0-9]{0,9})/(key-record|checkpoint|chunk)|custody)-([0-9]{10})")  # §3
+KEY_FILE = re.compile(
+    "[1-9][0-9]*/key-record-[0-9]{10}(?:.*[.]tmp)?", re.DOTALL
+)  # §10: of a shredding cut short
 HEADER = struct.Struct(">4sHBB16s16sIIIIIQQIqQq")  # §4.1
 NAMES = "magic version kind flags tenant recording attempt track run numerator denominator index leaf"
 FIELDS = (NAMES + " plaintext_bytes first_pts duration_pts offset_us").split()
@@ -42,6 +46,12 @@ GAP = {"start_us": WHOLE, "end_us": WHOLE, "reason": ".*"}
 MANIFEST: dict[str, Any] = {"format": "greenroom-manifest/1", "recording": UUID_TEXT, "session": ".{1,256}"}
 MANIFEST |= {"capture": "passthrough|decoded|upload", "tenant": HEX16, "attempts": [CLOSE], "root": HEX32}
 MANIFEST |= {"media_start_us": WHOLE, "tracks": [dict], "gaps": [GAP], "cut_marks_us": [WHOLE]}
+GRAVE: dict[str, Any] = {"attempt": ID, "size": range(2**32), "root": HEX32, "tenant": HEX16}
+GRAVE |= {"wall_start_us": WHOLE}
+CUSTODY: dict[str, Any] = {"format": "greenroom-custody/1", "recording": UUID_TEXT, "number": ID}
+CUSTODY |= {"action": "hold|release|shred", "at_us": WHOLE, "by": ".{1,256}", "reason": ".{1,1000}"}
+CUSTODY |= {"attempts": [GRAVE]}
+MAY_FOLLOW = {"": ("hold", "shred"), "hold": ("release",), "release": ("hold", "shred"), "shred": ()}
 
 
 def need(is_right: object, why: str) -> None:
@@ -129,35 +139,48 @@ class Verification:
         self.bad: list[tuple[str, str]] = []  # file and reason, in the order of the steps
         self.ignored: list[str] = []  # temporary, late or not acknowledged
         self.manifest: dict[str, Any] = {}
+        self.decree: dict[str, Any] = {"action": ""}  # the last custody record of the chain
         self.tracks: list[dict[str, Any]] = []
         self.size = self.notes = self.strange = 0
         found: dict[int, dict[str, list[int]]] = defaultdict(lambda: defaultdict(list))
         files, unknown = self.list_files(), []  # step 1
         for name, is_plain in files:
             place = PLACE.fullmatch(name) if is_plain else None
-            if place and int(place[1]) in ID and int(place[3]) in range(place[2] != "chunk", 2**32):
-                found[int(place[1])][place[2]].append(int(place[3]))
+            if place and int(place[1] or 1) in ID and int(place[3]) in range(place[2] != "chunk", 2**32):
+                found[int(place[1] or 0)][place[2] or "custody"].append(int(place[3]))
             elif is_plain and name.endswith(".tmp"):
                 self.ignored.append(name)
             elif (name, is_plain) != ("manifest", True):
                 unknown.append((name, "not a plain file with a name of §3"))
         has_manifest = ("manifest", True) in files
         need(found or has_manifest, "no file of a recording in it")
+        decrees = found.pop(0, {"custody": []})["custody"]
         names = [f"{a}/{kind}-{n:010}" for a in found for kind in found[a] for n in found[a][kind]]
+        names += [f"custody-{n:010}" for n in decrees]
         self.recording = self.find_id(names + ["manifest"] * has_manifest)
         if has_manifest:
             with self.blaming("manifest"):
                 self.check_manifest()  # step 2
+        for due, _ in enumerate(decrees, start=1):
+            with self.blaming(f"custody-{due:010}"):
+                self.check_decree(due)
+                continue
+            break
+        self.is_shredded = self.decree["action"] == "shred"
+        graves = {grave["attempt"]: grave for grave in self.decree["attempts"]} if self.is_shredded else {}
+        self.heads += [(a, grave["size"], bytes.fromhex(grave["root"])) for a, grave in graves.items()]
         closes = {close["attempt"]: close for close in self.manifest.get("attempts", [])}
-        for attempt in sorted({*closes, *found, *(head[0] for head in heads)}):
-            self.check_attempt(attempt, found[attempt], closes.get(attempt))  # step 3
+        for attempt in sorted({*closes, *found, *(head[0] for head in self.heads)}):
+            self.check_attempt(attempt, found[attempt], closes.get(attempt), graves.get(attempt))  # step 3
         if self.manifest and not self.bad:
             with self.blaming("manifest"):
                 self.check_tracks()  # step 4
         if 0 < self.notes == self.strange:
             self.bad, self.ignored = [(self.bad[0][0], "every note names another key than the one given")], []
         self.bad += unknown
-        self.exit_code = 1 if self.bad else 0 if self.manifest else 3
+        self.has_keys = self.is_shredded and any(KEY_FILE.fullmatch(name) for name, _ in files)
+        is_over = not self.has_keys if self.is_shredded else self.manifest
+        self.exit_code = 1 if self.bad else 0 if is_over else 3
 
     def find_id(self, names: list[str]) -> str:
         """Give the folder's name, else the id that most files say at their beginning."""
@@ -258,6 +281,18 @@ class Verification:
         need(attempts == sorted(set(attempts)) and marks == sorted(marks), "attempts or marks do not rise")
         self.manifest = m
 
+    def check_decree(self, number: int) -> None:
+        """Take the next custody record of the chain (§5.3)."""
+        decree = self.read_fields(f"custody-{number:010}", "custody", CUSTODY)
+        is_next = decree["action"] in MAY_FOLLOW[self.decree["action"]]
+        need(is_next and decree["number"] == number, "cannot stand at this place of the chain")
+        attempts = [grave["attempt"] for grave in decree["attempts"]]
+        need(
+            (decree["action"] == "shred") == bool(attempts), "attempts stand in a tombstone and nowhere else"
+        )
+        need(attempts == sorted(set(attempts)), "its attempts do not rise")
+        self.decree = decree
+
     def check_tracks(self) -> None:
         """Compare the manifest's tracks with what the chunks cover (§7); `expected_us` is its own word."""
         need(len(self.tracks) == len(self.manifest["tracks"]), "other tracks than the chunks have")
@@ -267,10 +302,16 @@ class Verification:
             is_enough = is_shaped(expected, WHOLE) and expected >= track["end_us"] - track["start_us"]
             need(is_enough, "an expected_us that is less than what its track spans")
 
-    def check_attempt(self, attempt: int, found: dict[str, list[int]], close: dict[str, Any] | None) -> None:
+    def check_attempt(
+        self,
+        attempt: int,
+        found: dict[str, list[int]],
+        close: dict[str, Any] | None,
+        grave: dict[str, Any] | None,
+    ) -> None:
         """Take step 3 for one attempt. What has to be there is read though it is missing: that names it."""
-        fixed: list[Any] = []
-        for revision in found["key-record"] or [1]:  # 3.1
+        fixed: list[Any] = [grave["tenant"], grave["wall_start_us"]] if grave else []
+        for revision in [] if self.is_shredded else found["key-record"] or [1]:  # 3.1
             with self.blaming(name := f"{attempt}/key-record-{revision:010}"):
                 record = self.read_fields(name, f"{attempt}/key-record", KEY_RECORD)
                 need((record["attempt"], record["revision"]) == (attempt, revision), "of another place")
@@ -285,11 +326,12 @@ class Verification:
                 is_head = lines == [str(size), b64encode(root).decode()] and len(root) == 32
                 need(is_head, "not the head of a tree of its size")
                 heads.append((size, root, name))
-        counted = close["size"] if close else max((head[0] for head in heads), default=0)  # 3.3
+        closed = close or grave
+        counted = closed["size"] if closed else max((head[0] for head in heads), default=0)  # 3.3
         self.size += counted
         late = [f"{attempt}/checkpoint-{size:010}" for size in found["checkpoint"] if size > counted]
         self.ignored += late + [f"{attempt}/chunk-{leaf:010}" for leaf in found["chunk"] if leaf >= counted]
-        if self.manifest and not close:
+        if not closed and (self.manifest or self.is_shredded):
             self.ignored.append(f"attempt {attempt}")
         known = [head[1:] for head in self.heads if head[0] == attempt]
         due, present = max([counted, *(size for size, _ in known)]), set(found["chunk"])  # 3.4, 3.6
@@ -347,7 +389,8 @@ def main(arguments: list[str]) -> int:
         print(f"ignored: {name!a}: temporary, late or not acknowledged")
     is_empty = not any(track["recorded_us"] for track in found.tracks)
     verdict = ["complete, but empty" if is_empty else "complete", "bad", "", f"incomplete at {found.size}"]
-    print(verdict[found.exit_code])
+    gone = "shredding" if found.has_keys else "shredded"
+    print(gone if found.is_shredded and not found.bad else verdict[found.exit_code])
     return found.exit_code
 
 

@@ -190,6 +190,10 @@ class _Verification:
             if result.root.hex() != close.root:
                 reason = f"its root of attempt {close.attempt} is not the root over the stored chunks"
                 self._blame(MANIFEST_NAME, FormatError(reason))
+            if facts is None and self._tombstone is not None:
+                self._blame(
+                    MANIFEST_NAME, FormatError(f"its attempt {close.attempt} is not in the tombstone")
+                )
             if facts is not None and facts.wall_start_us != close.wall_start_us:
                 reason = f"its start of attempt {close.attempt} is not the key record's"
                 self._blame(MANIFEST_NAME, FormatError(reason))
