@@ -130,6 +130,10 @@ class _NoReports:
     def __init__(self) -> None:
         self.last: Standing | None = None
 
+    @property
+    def is_in_touch(self) -> bool:
+        return True
+
     async def report(self, standing: Standing) -> None:
         self.last = standing
 

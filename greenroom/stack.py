@@ -147,6 +147,7 @@ def worker_programs(data: Path, url: str, encryption: EncryptionSettings) -> tup
     recorder = {
         "GREENROOM_URL": url,
         "CHUNK_STORAGE_PATH": str(data / "recordings"),
+        "SPOOL_PATH": str(data / "spool"),
         "GREENROOM_KEY_DIR": str(data / "keys"),
         "GREENROOM_PASSPHRASE_ENV": encryption.passphrase_env,
         "GREENROOM_KMS": encryption.kms,

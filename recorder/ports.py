@@ -15,6 +15,7 @@ from recorder.core.layout import Box
 from recorder.core.quality import Quality
 from recorder.core.states import RecordingState
 from recorder.core.units import AccessUnit
+from vault.core.ids import RecordingId
 from vault.core.manifest import CaptureMode
 
 SourceTrackId = NewType("SourceTrackId", str)
@@ -241,6 +242,63 @@ class Encoders(Protocol):
         """
 
 
+class SpoolShare(Protocol):
+    """What one attempt has on this machine's disk, for one holder alone. Blocking; for several threads."""
+
+    def keep(self, name: str, data: bytes) -> bool:
+        """Store one file. When this is true, it survives a power cut; false: the share or the disk is full.
+
+        Raises:
+            StoreError: the disk refused.
+        """
+
+    def read(self, name: str) -> bytes:
+        """The whole of one file.
+
+        Raises:
+            FileMissingError: there is none of this name.
+            StoreError: the disk refused.
+        """
+
+    def drop(self, name: str) -> None:
+        """Remove one file; one that is not there is no error.
+
+        Raises:
+            StoreError: the disk refused.
+        """
+
+    def names(self) -> list[str]:
+        """Every file, in order of name, also what a `keep` that was cut short left.
+
+        Raises:
+            StoreError: the disk refused.
+        """
+
+    def release(self) -> None:
+        """Let others have it; nothing is to be called afterwards. The end of the process does the same."""
+
+
+class Spool(Protocol):
+    """Keeps sealed chunks on this machine while the chunk store does not take them: ciphertext, no keys.
+
+    Adapter: dir_spool.
+    """
+
+    def claim(self, recording_id: RecordingId, attempt: int) -> SpoolShare | None:
+        """Take the share of one attempt; None while another process, or somebody else in this one, has it.
+
+        Raises:
+            StoreError: the disk refused.
+        """
+
+    def left_behind(self) -> list[tuple[RecordingId, int]]:
+        """The attempts that have files here, whoever holds them.
+
+        Raises:
+            StoreError: the disk refused.
+        """
+
+
 class Clock(Protocol):
     """Time. Adapter: system_clock; fake: tests/fakes/clock.py."""
 
@@ -277,6 +335,13 @@ class Standing:
 
 class Reporter(Protocol):
     """Tells the orchestrator. Adapter: job_reports; fake: tests/fakes/reporter.py."""
+
+    @property
+    def is_in_touch(self) -> bool:
+        """Whether the orchestrator counts this recorder as alive; asked from any thread.
+
+        While it does not, another attempt may hold the recording, and nothing is to be acknowledged.
+        """
 
     async def report(self, standing: Standing) -> None:
         """Deliver where the recording stands; returns when it is committed, or kept for delivery.

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any, Final, Literal
 from urllib.parse import urlsplit
 
-from pydantic import Field, ValidationError, field_validator
+from pydantic import ByteSize, Field, ValidationError, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from recorder.core.errors import SettingsError
@@ -18,6 +18,8 @@ _VARIABLES: Final = {
     "key_dir": "GREENROOM_KEY_DIR",
     "passphrase_env": "GREENROOM_PASSPHRASE_ENV",
     "kms": "GREENROOM_KMS",
+    "spool_path": "SPOOL_PATH",
+    "spool_budget": "SPOOL_BUDGET",
     "capacity": "RECORDER_CAPACITY",
     "log_level": "LOG_LEVEL",
 }
@@ -54,6 +56,17 @@ class RecorderSettings(BaseSettings):
         default="",
         validation_alias=_VARIABLES["kms"],
         description="https://HOST[:PORT]/MOUNT/KEY of a transit key that wraps, its token in VAULT_TOKEN",
+    )
+    spool_path: Path = Field(
+        default=Path("data/spool"),
+        validation_alias=_VARIABLES["spool_path"],
+        description="folder on this machine for what the chunk store does not take; ciphertext only",
+    )
+    spool_budget: ByteSize = Field(
+        default=ByteSize(2 << 30),
+        ge=0,
+        validation_alias=_VARIABLES["spool_budget"],
+        description="bytes of the spool, such as `2GiB`, in equal shares for each session; 0: no spool",
     )
     capacity: int = Field(
         default=4,

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import logging
+import threading
+from functools import partial
 from typing import Final
 
 from recorder.adapters.decoded_tracks import EVERY_KIND, SOUND_ALONE, DecodedRoom
+from recorder.adapters.dir_spool import DirSpool
 from recorder.adapters.job_reports import JobReports
 from recorder.adapters.passthrough.tracks import PassthroughTracks
 from recorder.adapters.pyav_canvas import PyavCanvas
@@ -14,11 +17,12 @@ from recorder.adapters.system_clock import SystemClock
 from recorder.core.errors import SettingsError
 from recorder.core.layout import Layout
 from recorder.core.quality import QUALITIES
-from recorder.ports import Clock, TrackSource
+from recorder.ports import Clock, Spool, TrackSource
 from recorder.service.archive import Archive
 from recorder.service.composed_room import ComposedRoom
 from recorder.service.fallback import FallingBack
 from recorder.service.job import RecorderHandler, RecorderParts
+from recorder.service.left_spool import clear_left
 from recorder.settings import RecorderSettings
 from sdk.job import Job
 from sdk.settings import WorkerSettings
@@ -55,10 +59,12 @@ def build(settings: RecorderSettings) -> Worker:
         raise SettingsError(f"GREENROOM_KEY_DIR cannot be used: {error}") from error
     place = parse_location(settings.chunk_store)
     store, location = _open_store(place), url_of(place)
+    archive = Archive(store, keys, location, _open_spool(settings))
+    _put_left_beside(archive)
     clock = SystemClock()
     handler = RecorderHandler(
         RecorderParts(
-            archive=Archive(store, keys, location),
+            archive=archive,
             clock=clock,
             encoders=PyavEncoders,
             tracks=lambda job: _tracks(job, clock),
@@ -94,6 +100,22 @@ def _open_store(place: StoreLocation) -> ChunkStore:
     except StoreError as error:
         _log.warning("the chunk store does not answer: %s", error)
     return store
+
+
+def _open_spool(settings: RecorderSettings) -> Spool | None:
+    if not settings.spool_budget:
+        return None
+    try:
+        return DirSpool(settings.spool_path, budget_bytes=settings.spool_budget, recordings=settings.capacity)
+    except (StoreSetupError, StoreError) as error:
+        raise SettingsError(f"SPOOL_PATH cannot be used: {error}") from error
+
+
+def _put_left_beside(archive: Archive) -> None:
+    """Clear what recorders that are gone left in the spool, on a thread that ends with the process."""
+    if archive.spool is not None and archive.spool.left_behind():
+        clearing = partial(clear_left, archive.spool, archive.store, archive.key_ring.public_key)
+        threading.Thread(target=clearing, name="left spool", daemon=True).start()
 
 
 def _tracks(job: Job, clock: Clock) -> TrackSource:

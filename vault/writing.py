@@ -81,6 +81,7 @@ class AttemptWriter:
         self._tree = TreeBuilder()
         self._acknowledged: SignedCheckpoint | None = None
         self._closed = False
+        self._key_record = ("", b"")  # name and note, made by prepare
         self._final_chunks: list[SealedChunk] = []  # sealed by close
 
     @classmethod
@@ -93,7 +94,31 @@ class AttemptWriter:
         attempt: int,
         wall_start_us: int,
     ) -> AttemptWriter:
-        """Begin an attempt: make its data key and store its signed key record.
+        """Begin an attempt: make its data key and store its signed key record; `prepare`, then `begin`.
+
+        Raises:
+            ValueError: an id is malformed (the caller's mistake).
+            ChunkExistsError: this attempt was begun before; take a new one.
+            StoreError: the store refused.
+            KeyFileError: a key is not at hand.
+        """
+        writer = cls.prepare(
+            store, key_ring, recording_id=recording_id, attempt=attempt, wall_start_us=wall_start_us
+        )
+        writer.begin()
+        return writer
+
+    @classmethod
+    def prepare(
+        cls,
+        store: ChunkStore,
+        key_ring: KeyRing,
+        *,
+        recording_id: RecordingId,
+        attempt: int,
+        wall_start_us: int,
+    ) -> AttemptWriter:
+        """Make an attempt's data key; nothing is stored before `begin`.
 
         Args:
             store: where the recording lies.
@@ -104,8 +129,6 @@ class AttemptWriter:
 
         Raises:
             ValueError: an id is malformed (the caller's mistake).
-            ChunkExistsError: this attempt was begun before; take a new one.
-            StoreError: the store refused; worth trying again, as a new attempt writer of the same number.
             KeyFileError: a key is not at hand.
             KeyServiceError: the key service did not answer; worth trying again.
         """
@@ -124,8 +147,28 @@ class AttemptWriter:
             wrap=wrapped.wrap,
         )
         note = encode_key_record(record, public_key=key_ring.public_key, sign=key_ring.sign)
-        store.put(recording_id, key_record_name(attempt, record.revision), note)
-        return cls(store, key_ring, scope, keys)
+        writer = cls(store, key_ring, scope, keys)
+        writer._key_record = (key_record_name(attempt, record.revision), note)
+        return writer
+
+    def begin(self) -> None:
+        """Store the key record. To be called until it returns, before any `put`.
+
+        Raises:
+            ChunkExistsError: this attempt was begun before; take a new one.
+            StoreError: the store refused; call again, which puts the same bytes.
+        """
+        self._store.put(self._scope.recording_id, *self._key_record)
+
+    @property
+    def recording_id(self) -> RecordingId:
+        """Which recording this is an attempt of."""
+        return self._scope.recording_id
+
+    @property
+    def attempt(self) -> int:
+        """Number of the attempt."""
+        return self._scope.attempt
 
     @property
     def acknowledged(self) -> SignedCheckpoint | None:

@@ -21,7 +21,7 @@ def recorder(
         typer.Option(
             "--data",
             metavar="DIR",
-            help="Recordings go to DIR/recordings, keys to DIR/keys.",
+            help="Recordings go to DIR/recordings, keys to DIR/keys, the spool to DIR/spool.",
             file_okay=False,
         ),
     ] = None,
@@ -32,6 +32,7 @@ def recorder(
     chosen = {
         "GREENROOM_URL": url,
         "CHUNK_STORAGE_PATH": str(data / "recordings") if data else None,
+        "SPOOL_PATH": str(data / "spool") if data else None,
         "GREENROOM_KEY_DIR": str(keys) if keys else None,
     }
     become("recorder", chosen, [])

@@ -27,6 +27,11 @@ class JobReports:
         self._job = job
         self._location = location
 
+    @property
+    def is_in_touch(self) -> bool:
+        """Whether the last heartbeats were answered; see `Reporter.is_in_touch`."""
+        return self._job.is_in_touch
+
     async def report(self, standing: Standing) -> None:
         """Deliver where the recording stands; see `Reporter.report`."""
         try:

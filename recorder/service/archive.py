@@ -8,6 +8,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from recorder.ports import Spool
+from recorder.service.left_spool import put_left
+from recorder.service.outbox import Outbox
 from vault.completion import RecordingFacts, complete_recording, settle_recording
 from vault.core.ids import parse_recording_id
 from vault.core.manifest import AttemptClose, CaptureMode, Gap
@@ -24,19 +27,21 @@ class Archive:
 
     Attributes:
         location: where the store is, as the orchestrator is told.
+        spool: where sealed chunks wait while the store does not take them; None: in memory only.
     """
 
     store: ChunkStore
     key_ring: KeyRing
     location: str
+    spool: Spool | None = None
 
     def is_complete(self, recording_id: str) -> bool:
         """Whether the recording has its manifest; nothing may be added to it then."""
         return read_listing(self.store.files(parse_recording_id(recording_id))).has_manifest
 
-    def open_attempt(self, recording_id: str, *, attempt: int, wall_start_us: int) -> AttemptWriter:
-        """Begin an attempt; see `AttemptWriter.open`."""
-        return AttemptWriter.open(
+    def prepare_attempt(self, recording_id: str, *, attempt: int, wall_start_us: int) -> AttemptWriter:
+        """Make an attempt, to be begun; see `AttemptWriter.prepare`."""
+        return AttemptWriter.prepare(
             self.store,
             self.key_ring,
             recording_id=parse_recording_id(recording_id),
@@ -44,13 +49,23 @@ class Archive:
             wall_start_us=wall_start_us,
         )
 
+    def outbox(self, writer: AttemptWriter) -> Outbox:
+        """Make the way from sealing to the store for an attempt."""
+        return Outbox(writer.recording_id, writer.attempt, self.spool)
+
     def close_earlier(self, recording_id: str, *, before: int) -> list[AttemptClose]:
         """Close the attempts before this one where their longest verified run ends.
+
+        What an earlier recorder on this machine left in the spool is put first, so that it counts.
 
         Raises:
             IntegrityError: one of them is damaged; the message names the file.
             StoreError: worth trying again.
         """
+        if self.spool is not None:
+            put_left(
+                self.spool, self.store, self.key_ring.public_key, recording_id=recording_id, before=before
+            )
         files = self.store.files(parse_recording_id(recording_id))
         return [
             recover_attempt(

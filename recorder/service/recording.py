@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
-from typing import Any, Final
+from functools import partial
+from typing import Any, Final, TypeVar
 
 from recorder.core.errors import StaleAttemptError
 from recorder.core.gap_count import GapCount
@@ -18,15 +19,21 @@ from recorder.core.states import CAPTURING, ENDED, RecordingState, Step, next_st
 from recorder.ports import Clock, Encoders, Reporter, Standing, TrackSource
 from recorder.service.archive import Archive
 from recorder.service.captured_tracks import CapturedTracks
+from recorder.service.earlier_attempts import EarlierAttempts
+from recorder.service.insistence import insist
 from recorder.service.recording_plan import RecordingPlan
 from recorder.service.store_path import StorePath
 from recorder.service.track_capture import CaptureSetup
 from vault.core.manifest import AttemptClose, CaptureMode
-from vault.errors import VaultError
+from vault.errors import StoreError, VaultError
 
 REPORT_EVERY_S: Final = 5.0
+# How long a recording that is over waits for the store; less than the recorder may take for ending a job.
+STORE_PATIENCE_S: Final = 1500.0
+HAND_OVER_S: Final = 2.0  # of the five seconds that a recorder has at SIGTERM
 _TICK_S: Final = 0.25
 
+_T = TypeVar("_T")
 _log = logging.getLogger("greenroom.recorder")
 
 
@@ -57,9 +64,11 @@ class Recording:
         self._cut_marks_us: list[int] = []
         self._tracks: CapturedTracks | None = None
         self._path: StorePath | None = None
-        self._closing: asyncio.Task[list[AttemptClose]] | None = None
         self._own: AttemptClose | None = None
         self._unreported: list[AttemptClose] = []
+        self._earlier = EarlierAttempts(
+            archive, plan, within_s=STORE_PATIENCE_S, on_closed=lambda closes: self._unreported.extend(closes)
+        )
         self._began_us = self._wall_start_us = 0
         self._ended_us: int | None = None
         self._is_sealed = False
@@ -151,7 +160,7 @@ class Recording:
             if self._state is RecordingState.STOPPED:
                 await self._advance(Step.VERIFYING)
             if self._state is RecordingState.PROCESSING:
-                problem = await asyncio.to_thread(self._archive.verify, self._plan.recording_id)
+                problem = await self._insist(partial(self._archive.verify, self._plan.recording_id))
                 await (self._fail(problem) if problem else self._advance(Step.VERIFIED))
         except (VaultError, ValueError) as error:
             await self._fail(f"the recording could not be completed, because {error}")
@@ -160,13 +169,13 @@ class Recording:
         """Store what was captured and close this attempt; another one goes on with the recording."""
         self.cut()
         try:
-            await self._seal()
+            await self._seal(within_s=HAND_OVER_S)
             await self._report()
         except VaultError as error:
             # What is acknowledged stays; the successor takes it from the listing.
             _log.warning("attempt %d was not closed: %s", self._plan.attempt, error)
         finally:
-            await self._stop_closing()
+            await self._earlier.stop()
 
     async def abort(self) -> None:
         """Stop at once and store nothing more: another attempt holds the recording."""
@@ -175,22 +184,25 @@ class Recording:
             self._path.abort()
         if self._tracks is not None:
             self._tracks.end()
-        await self._stop_closing()
+        await self._earlier.stop()
 
     # --- opening ---
 
     async def _open(self) -> None:
         try:
-            if await asyncio.to_thread(self._archive.is_complete, self._plan.recording_id):
+            if await self._insist(
+                partial(self._archive.is_complete, self._plan.recording_id), unless=self._cut
+            ):
                 self.cut()  # an earlier attempt was killed between its manifest and the report of it
                 return
             self._wall_start_us, self._began_us = self._clock.wall_us(), self._clock.monotonic_us()
             writer = await asyncio.to_thread(
-                self._archive.open_attempt,
+                self._archive.prepare_attempt,
                 self._plan.recording_id,
                 attempt=self._plan.attempt,
                 wall_start_us=self._wall_start_us,
             )
+            await self._insist(writer.begin, unless=self._cut)
         except VaultError as error:
             await self._fail(f"the recording could not be opened, because {error}")
             return
@@ -200,9 +212,11 @@ class Recording:
             writer,
             on_lost=lambda why: _call_soon(loop, self._lose, why),
             on_sealed=self._gaps.add,
+            outbox=self._archive.outbox(writer),
+            may_acknowledge=lambda: self._reporter.is_in_touch,
         )
         self._path.start()
-        self._close_earlier()  # meanwhile: reading what a long recording has takes its time
+        self._earlier.close()
         self._tracks = CapturedTracks(
             CaptureSetup(
                 epoch_us=self._began_us,
@@ -213,28 +227,6 @@ class Recording:
                 offer=self._path.offer,
             )
         )
-
-    def _close_earlier(self) -> asyncio.Task[list[AttemptClose]]:
-        if self._closing is None:
-            plan = self._plan
-            self._closing = asyncio.create_task(
-                asyncio.to_thread(self._archive.close_earlier, plan.recording_id, before=plan.attempt)
-            )
-            self._closing.add_done_callback(self._take_closes)
-        return self._closing
-
-    def _take_closes(self, closing: asyncio.Task[list[AttemptClose]]) -> None:
-        if closing.cancelled():
-            return
-        if (error := closing.exception()) is not None:
-            _log.warning("earlier attempts could not be closed: %s", error)
-        else:
-            self._unreported += closing.result()
-
-    async def _stop_closing(self) -> None:
-        if self._closing is not None:
-            self._closing.cancel()
-            await asyncio.wait({self._closing})
 
     # --- capturing ---
 
@@ -289,7 +281,10 @@ class Recording:
 
     # --- ending ---
 
-    async def _seal(self) -> None:
+    async def _insist(self, act: Callable[[], _T], *, unless: asyncio.Event | None = None) -> _T:
+        return await insist(act, within_s=STORE_PATIENCE_S, unless=unless)
+
+    async def _seal(self, *, within_s: float = STORE_PATIENCE_S) -> None:
         """Store what is captured and close the attempt with a final chunk in each track."""
         if self._path is None or self._is_sealed:
             return
@@ -297,24 +292,28 @@ class Recording:
         assert tracks is not None
         tracks.end()
         await asyncio.to_thread(tracks.join)
-        await asyncio.to_thread(path.finish)
+        is_stored = await asyncio.to_thread(path.finish, within_s=within_s)
         if self._detail:
             await self._fail(self._detail)
             return
-        self._own = await asyncio.to_thread(path.close)
+        if not is_stored:
+            raise StoreError(f"it took no file for {within_s:g} s; what it lacks is in the spool")
+        self._own = await insist(path.close, within_s=within_s)
         self._unreported.append(self._own)
         self._is_sealed = True
 
     async def _write_manifest(self) -> None:
-        earlier = await self._close_earlier()
-        await asyncio.to_thread(
-            self._archive.complete,
-            self._plan.recording_id,
-            session_id=self._plan.session_id,
-            closes=[*earlier, *([self._own] if self._own is not None else [])],
-            cut_marks_us=[*self._pauses.marks_us, *self._cut_marks_us],
-            gaps=self._pauses.gaps(),
-            capture=self._mode,
+        earlier = await self._earlier.close()
+        await self._insist(
+            partial(
+                self._archive.complete,
+                self._plan.recording_id,
+                session_id=self._plan.session_id,
+                closes=[*earlier, *([self._own] if self._own is not None else [])],
+                cut_marks_us=[*self._pauses.marks_us, *self._cut_marks_us],
+                gaps=self._pauses.gaps(),
+                capture=self._mode,
+            )
         )
 
     def _now_us(self) -> int:
@@ -369,6 +368,7 @@ class Recording:
                 "paused_s": round(paused_us / 1_000_000, 3),
                 "chunks": float(self._path.chunks),
                 "bytes": float(self._path.plaintext_bytes),
+                "spooled_bytes": float(self._path.spooled_bytes),
                 "gaps": float(self._gaps.count if self._gaps is not None else 0),
             }
         return stats

@@ -1,4 +1,7 @@
-"""The store path of one attempt, on a thread of its own: seal, put, checkpoint.
+"""The store path of one attempt: one thread seals, another puts and signs checkpoints.
+
+Between them stands the outbox, which spools what the store does not take: sealing never waits for the store
+before memory and spool are full. Every attempt has threads of its own, so none waits for another's store.
 
 Source: recording.md §3.
 """
@@ -10,11 +13,11 @@ import queue
 import threading
 import time
 from collections.abc import Callable
-from functools import partial
 from typing import Final
 
 from recorder.core.chunking import Chunk, InitChunk, MediaChunk
 from recorder.core.errors import StoreLostError
+from recorder.service.outbox import Outbox, Waiting
 from vault.core.chunk_header import ChunkHeader
 from vault.core.manifest import AttemptClose
 from vault.core.prologue import TrackPrologue
@@ -22,8 +25,11 @@ from vault.errors import StoreError, StoreFullError, VaultError
 from vault.writing import AttemptWriter, SealedChunk, SignedCheckpoint
 
 MAX_WAITING: Final = 64  # chunks, about one second of media each
-RETRY_AFTER_S: Final = (0.1, 0.4, 1.0, 2.0, 4.0)  # a store that does not answer for longer is lost
+RETRY_AFTER_S: Final = (0.1, 0.4, 1.0, 2.0, 4.0)  # then every four seconds
+_STOP_S: Final = 2.0  # for a sealing thread that writes to the spool
 _BATCH: Final = 32  # chunks between two checkpoints at most
+_LOOK_S: Final = 0.2
+_SAY_EVERY_S: Final = 60.0
 _GATHER_S: Final = 0.3  # after the first chunk that a checkpoint will cover; recording.md §3 allows 0.5 s
 
 _log = logging.getLogger("greenroom.recorder")
@@ -32,7 +38,8 @@ _log = logging.getLogger("greenroom.recorder")
 class StorePath:
     """Stores the chunks of one attempt in the order in which they come.
 
-    The queue holds MAX_WAITING chunks. When it is full (the store is slow) `submit` waits, and the track that
+    A store that does not answer is asked again for as long as it takes; meanwhile what is sealed is spooled.
+    The queue holds MAX_WAITING chunks. When the spool and it are full `submit` waits, and the track that
     waits drops and counts the frames that come meanwhile. When the store is lost, `submit` raises.
     """
 
@@ -42,21 +49,32 @@ class StorePath:
         *,
         on_lost: Callable[[str], None],
         on_sealed: Callable[[ChunkHeader], None] = lambda _: None,
+        outbox: Outbox | None = None,
+        may_acknowledge: Callable[[], bool] = lambda: True,
     ) -> None:
         """Make a store path.
 
         Args:
             writer: the open attempt.
-            on_lost: called once from the thread, with one sentence, when nothing more can be stored.
-            on_sealed: called from the thread for each chunk, in the order of their leaves.
+            on_lost: called once from a thread, with one sentence, when nothing more can be stored.
+            on_sealed: called from the sealing thread for each chunk, in the order of their leaves.
+            outbox: of this attempt; None: one without a spool.
+            may_acknowledge: asked before each checkpoint. While it is false, leaves are put and not
+                acknowledged, because another attempt may hold the recording.
         """
         self._writer = writer
         self._on_lost = on_lost
         self._on_sealed = on_sealed
+        self._outbox = outbox or Outbox(writer.recording_id, writer.attempt)
+        self._may_acknowledge = may_acknowledge
         self._waiting: queue.Queue[Chunk | None] = queue.Queue(MAX_WAITING)
-        self._lost = threading.Event()
-        self._aborted = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="store path", daemon=True)
+        self._lost = threading.Event()  # nothing more is taken
+        self._stopped = threading.Event()  # nothing more is put
+        self._all_sealed = threading.Event()
+        self._is_aborted = False
+        self._sealing = threading.Thread(target=self._seal_all, name="sealing", daemon=True)
+        self._putting = threading.Thread(target=self._put_all, name="putting", daemon=True)
+        self._unacknowledged = 0
         self.chunks = 0
         self.plaintext_bytes = 0
 
@@ -65,9 +83,15 @@ class StorePath:
         """The latest stored checkpoint."""
         return self._writer.acknowledged
 
+    @property
+    def spooled_bytes(self) -> int:
+        """What lies in the spool now, because the store has not taken it yet."""
+        return self._outbox.spooled_bytes
+
     def start(self) -> None:
         """Begin to take chunks."""
-        self._thread.start()
+        self._sealing.start()
+        self._putting.start()
 
     def submit(self, chunk: Chunk) -> None:
         """Hand over a chunk; waits while the queue is full. Called from the tracks' threads.
@@ -77,7 +101,7 @@ class StorePath:
         """
         while not self._lost.is_set():
             try:
-                self._waiting.put(chunk, timeout=0.2)
+                self._waiting.put(chunk, timeout=_LOOK_S)
                 return
             except queue.Full:
                 continue
@@ -97,74 +121,70 @@ class StorePath:
             return False
         return True
 
-    def finish(self) -> None:
-        """Store what waits and end the thread. Blocking; no `submit` may follow."""
-        while not self._lost.is_set():
+    def finish(self, *, within_s: float = float("inf")) -> bool:
+        """Store what waits and end the threads. Blocking; no `submit` may follow.
+
+        Args:
+            within_s: how long the store may take. Afterwards all that is sealed and not stored goes to the
+                spool, and this path is of no further use.
+
+        Returns:
+            Whether everything is stored.
+        """
+        until_s = time.monotonic() + within_s
+        while not self._lost.is_set() and time.monotonic() < until_s:
             try:
-                self._waiting.put(None, timeout=0.2)
+                self._waiting.put(None, timeout=_LOOK_S)
                 break
             except queue.Full:
                 continue
-        self._thread.join()
+        for thread in (self._sealing, self._putting):
+            left_s = until_s - time.monotonic()
+            thread.join(None if left_s == float("inf") else max(0.0, left_s))
+        if self._putting.is_alive():
+            self._lost.set()
+            self._stopped.set()
+            self._sealing.join(_STOP_S)
+            self._outbox.spill()
+        self._outbox.close()
+        return self._outbox.is_empty and not self._stopped.is_set()
 
     def close(self) -> AttemptClose:
         """Close the attempt: a final chunk in each track, and the last checkpoint. Blocking; after `finish`.
 
         Raises:
-            VaultError: the store refused for longer than it is asked again.
+            StoreError: the store did not answer; worth calling again.
+            VaultError: another writer uses this attempt.
         """
-        closes: list[AttemptClose] = []
-        self._insist(lambda: closes.append(self._writer.close()))
-        return closes[0]
+        return self._writer.close()
 
     def abort(self) -> None:
         """Stop at once: another attempt holds the recording. What waits is not stored."""
-        self._aborted.set()
+        self._is_aborted = True
         self._lost.set()
+        self._stopped.set()
 
-    def _run(self) -> None:
+    # --- sealing ---
+
+    def _seal_all(self) -> None:
         try:
             while (chunk := self._next()) is not None:
-                self._store(chunk)
-        except VaultError as error:
-            self._lose(f"recording stopped, because {error}")
+                sealed = self._seal(chunk)
+                self._on_sealed(sealed.header)
+                self._outbox.add(sealed, is_over=self._lost.is_set)
         except Exception:  # noqa: BLE001 - the edge of the thread
-            _log.exception("the store path ended")
-            self._lose("recording stopped, because the store path failed; its log has the cause")
+            _log.exception("sealing ended")
+            self._lose("recording stopped, because sealing failed; its log has the cause")
+        finally:
+            self._all_sealed.set()
 
     def _next(self) -> Chunk | None:
-        while not self._aborted.is_set():
+        while not self._lost.is_set():
             try:
-                return self._waiting.get(timeout=0.2)
+                return self._waiting.get(timeout=_LOOK_S)
             except queue.Empty:
-                continue
+                self._outbox.settle()
         return None
-
-    def _more(self, until_s: float) -> Chunk | None:
-        """The next chunk that comes in time to share a checkpoint."""
-        try:
-            chunk = self._waiting.get(timeout=max(0.0, until_s - time.monotonic()))
-        except queue.Empty:
-            return None
-        if chunk is None:
-            self._waiting.put_nowait(None)  # for the next turn; the place it had is free
-        return chunk
-
-    def _store(self, first: Chunk) -> None:
-        """Put chunks as they come, then sign one checkpoint over all of them."""
-        until_s = time.monotonic() + _GATHER_S
-        chunk: Chunk | None = first
-        count = 0
-        while chunk is not None:
-            sealed = self._seal(chunk)
-            self._on_sealed(sealed.header)
-            self._insist(partial(self._writer.put, sealed))
-            self.chunks += 1
-            self.plaintext_bytes += sealed.header.plaintext_bytes
-            count += 1
-            chunk = self._more(until_s) if count < _BATCH and not self._aborted.is_set() else None
-        if not self._aborted.is_set():
-            self._insist(self._writer.checkpoint)
 
     def _seal(self, chunk: Chunk) -> SealedChunk:
         match chunk:
@@ -193,21 +213,68 @@ class StorePath:
                     offset_us=offset_us,
                 )
 
+    # --- putting ---
+
+    def _put_all(self) -> None:
+        try:
+            until_s = 0.0
+            while not self._stopped.is_set():
+                is_last = self._all_sealed.is_set()  # asked before the outbox is
+                wait_s = max(0.0, until_s - time.monotonic()) if self._unacknowledged else _LOOK_S
+                head = self._outbox.head(within_s=0.0 if is_last else min(wait_s, _LOOK_S))
+                if head is not None:
+                    if not self._unacknowledged:
+                        until_s = time.monotonic() + _GATHER_S
+                    self._put(head)
+                elif is_last:
+                    break
+                if self._unacknowledged >= _BATCH or (self._unacknowledged and time.monotonic() >= until_s):
+                    self._acknowledge()
+                    until_s = time.monotonic() + _GATHER_S  # when it may not be done now
+            if not self._stopped.is_set():
+                self._acknowledge()
+        except VaultError as error:
+            self._lose(f"recording stopped, because {error}")
+        except Exception:  # noqa: BLE001 - the edge of the thread
+            _log.exception("the store path ended")
+            self._lose("recording stopped, because the store path failed; its log has the cause")
+
+    def _put(self, head: Waiting) -> None:
+        self._insist(lambda: self._writer.put(self._outbox.load(head)))
+        if not self._stopped.is_set():
+            self._outbox.done(head)
+            self._unacknowledged += 1
+            self.chunks += 1
+            self.plaintext_bytes += head.sealed.header.plaintext_bytes
+
+    def _acknowledge(self) -> None:
+        if self._unacknowledged and self._may_acknowledge():
+            self._insist(self._writer.checkpoint)
+            self._unacknowledged = 0
+
     def _insist(self, act: Callable[[], object]) -> None:
-        """Repeat what the store did not answer; a full store is asked once."""
-        for delay_s in RETRY_AFTER_S:
+        """Repeat what the store did not answer, until it does or putting is stopped; not when it is full."""
+        tries, said_s, failed_s = 0, 0.0, 0.0
+        while not self._stopped.is_set():
             try:
                 act()
-                return
             except StoreFullError:
                 raise
             except StoreError as error:
-                _log.warning("the chunk store did not take a file: %s", error)
-                if self._aborted.wait(delay_s):
-                    raise
-        act()
+                now_s = time.monotonic()
+                failed_s = failed_s or now_s
+                if not said_s or now_s - said_s > _SAY_EVERY_S:
+                    said_s = now_s
+                    _log.warning("the chunk store did not take a file: %s", error)
+                self._stopped.wait(RETRY_AFTER_S[min(tries, len(RETRY_AFTER_S) - 1)])
+                tries += 1
+                continue
+            if failed_s:
+                _log.warning("the chunk store takes files again after %.1f s", time.monotonic() - failed_s)
+            return
 
     def _lose(self, sentence: str) -> None:
-        if not self._aborted.is_set():
-            self._lost.set()
+        self._lost.set()
+        self._stopped.set()
+        if not self._is_aborted:
             self._on_lost(sentence)

@@ -45,6 +45,7 @@ class System:
             "LIVEKIT_API_KEY": self.media.api_key,
             "LIVEKIT_API_SECRET": self.media.api_secret,
             "CHUNK_STORAGE_PATH": str(self.folder / "recordings"),
+            "SPOOL_PATH": str(self.folder / "spool"),
             "GREENROOM_KEY_DIR": str(self.folder / "keys"),
             "CONFIG_PATH": str(self.folder / "config.toml"),
             "LOG_LEVEL": "info",

@@ -7,11 +7,12 @@ from recorder.ports import Standing
 
 
 class FakeReporter:
-    """A `Reporter`. Set ``is_stale`` to refuse what comes."""
+    """A `Reporter`. Set ``is_stale`` to refuse what comes, clear ``is_in_touch`` as silence does."""
 
     def __init__(self) -> None:
         self.standings: list[Standing] = []
         self.is_stale = False
+        self.is_in_touch = True
 
     async def report(self, standing: Standing) -> None:
         """Remember a standing."""

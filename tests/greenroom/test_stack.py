@@ -85,6 +85,7 @@ def test_workers_are_told_where_the_orchestrator_is_and_no_secret_of_livekit(
     assert {"VAULT_TOKEN", "THE_PASSPHRASE"} <= set(recorder.env)
     assert not {"VAULT_TOKEN", "THE_PASSPHRASE"} & set(pong.env)
     assert recorder.env["CHUNK_STORAGE_PATH"] == "/data/recordings"
+    assert recorder.env["SPOOL_PATH"] == "/data/spool"
     assert recorder.env["GREENROOM_KEY_DIR"] == "/data/keys"
     for program in (recorder, pong):
         assert program.env["GREENROOM_URL"] == "http://127.0.0.1:8123"

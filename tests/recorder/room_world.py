@@ -51,6 +51,7 @@ class RoomWorld:
         own = {
             "GREENROOM_URL": self.orchestrator.url,
             "CHUNK_STORAGE_PATH": str(self.folder / "recordings"),
+            "SPOOL_PATH": str(self.folder / "spool"),
             "GREENROOM_KEY_DIR": str(self.folder / "keys"),
         }
         process = subprocess.Popen([sys.executable, "-m", "recorder"], env={**os.environ, **own})

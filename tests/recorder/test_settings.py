@@ -9,7 +9,15 @@ import pytest
 from recorder.core.errors import SettingsError
 from recorder.settings import load_settings
 
-VARIABLES = ("GREENROOM_URL", "CHUNK_STORAGE_PATH", "GREENROOM_KEY_DIR", "RECORDER_CAPACITY", "LOG_LEVEL")
+VARIABLES = (
+    "GREENROOM_URL",
+    "CHUNK_STORAGE_PATH",
+    "GREENROOM_KEY_DIR",
+    "SPOOL_PATH",
+    "SPOOL_BUDGET",
+    "RECORDER_CAPACITY",
+    "LOG_LEVEL",
+)
 
 
 @pytest.fixture(autouse=True)
@@ -22,15 +30,18 @@ def test_the_defaults_are_those_of_a_stack_in_this_folder() -> None:
     settings = load_settings()
     assert settings.url == "http://127.0.0.1:8080"
     assert (settings.chunk_store, settings.key_dir) == ("data/recordings", Path("data/keys"))
+    assert (settings.spool_path, settings.spool_budget) == (Path("data/spool"), 2 * 1024**3)
 
 
 def test_the_environment_sets_everything(monkeypatch: pytest.MonkeyPatch) -> None:
-    values = ("https://greenroom.example/", "/srv/recordings", "/srv/keys", "7", "WARNING")
+    places = ("https://greenroom.example/", "/srv/recordings", "/srv/keys", "/srv/spool")
+    values = (*places, "500MB", "7", "WARNING")
     for name, value in zip(VARIABLES, values, strict=True):
         monkeypatch.setenv(name, value)
     settings = load_settings()
     assert settings.url == "https://greenroom.example"
     assert (settings.chunk_store, settings.key_dir) == ("/srv/recordings", Path("/srv/keys"))
+    assert (settings.spool_path, settings.spool_budget) == (Path("/srv/spool"), 500_000_000)
     assert (settings.capacity, settings.log_level) == (7, "warning")
 
 
@@ -44,6 +55,8 @@ def test_an_empty_variable_is_not_set(monkeypatch: pytest.MonkeyPatch) -> None:
     [
         ("GREENROOM_URL", "localhost:8080", "GREENROOM_URL cannot be used: must be http(s)://host[:port]"),
         ("CHUNK_STORAGE_PATH", "gs://bucket", "CHUNK_STORAGE_PATH cannot be used: 'gs' is no kind of chunk"),
+        ("SPOOL_BUDGET", "much", "SPOOL_BUDGET='much' cannot be used: could not parse value and unit"),
+        ("SPOOL_BUDGET", "-1", "SPOOL_BUDGET='-1' cannot be used: "),
         ("RECORDER_CAPACITY", "0", "RECORDER_CAPACITY='0' cannot be used: input should be greater than"),
         ("RECORDER_CAPACITY", "many", "RECORDER_CAPACITY='many' cannot be used: input should be a valid"),
         ("LOG_LEVEL", "loud", "LOG_LEVEL='loud' cannot be used: input should be 'debug', 'info'"),

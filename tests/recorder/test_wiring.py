@@ -19,12 +19,16 @@ from recorder.settings import RecorderSettings
 from recorder.wiring import build
 from sdk.testing import FakeOrchestrator
 from tests.fakes.odd_s3_server import odd_s3_server
+from tests.fakes.recordings import MILLISECONDS, PROLOGUE, RECORDING, open_writer
+from vault.adapters.dir_store import DirChunkStore
+from vault.adapters.key_files import KeyFiles
 
 
 def settings(folder: Path, url: str = "http://127.0.0.1:1", store: str = "") -> RecorderSettings:
     values: dict[str, Any] = {
         "GREENROOM_URL": url,
         "CHUNK_STORAGE_PATH": store or str(folder / "recordings"),
+        "SPOOL_PATH": folder / "spool",
         "GREENROOM_KEY_DIR": folder / "keys",
     }
     return RecorderSettings(**values)
@@ -57,6 +61,24 @@ def test_a_bucket_that_does_not_answer_yet_is_no_reason_to_end(tmp_path: Path, s
     build(settings(tmp_path, store=f"s3://bucket?endpoint=http://{LOOPBACK}:{free_port()}"))
 
 
+def test_a_spool_that_cannot_be_made_is_named(tmp_path: Path) -> None:
+    (tmp_path / "spool").write_text("a file")
+    with pytest.raises(SettingsError, match="SPOOL_PATH cannot be used"):
+        build(settings(tmp_path))
+
+
+def test_what_an_earlier_recorder_left_in_the_spool_is_put_at_the_start(tmp_path: Path) -> None:
+    store = DirChunkStore(tmp_path / "recordings")
+    writer = open_writer(store, KeyFiles.create_or_open(tmp_path / "keys"))
+    sealed = writer.seal_init(1, PROLOGUE, b"init", time_base=MILLISECONDS, offset_us=0)
+    DirChunkStore(tmp_path / "spool").put(RECORDING, sealed.name, sealed.data)
+    build(settings(tmp_path))
+    deadline = time.monotonic() + 10
+    while not (tmp_path / "recordings" / RECORDING / sealed.name).exists():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
 def test_a_key_folder_with_a_weak_key_is_named(tmp_path: Path) -> None:
     build(settings(tmp_path))
     (kek,) = (tmp_path / "keys").glob("kek-*.key")
@@ -69,6 +91,7 @@ def environment(folder: Path, url: str) -> dict[str, str]:
     own = {
         "GREENROOM_URL": url,
         "CHUNK_STORAGE_PATH": str(folder / "recordings"),
+        "SPOOL_PATH": str(folder / "spool"),
         "GREENROOM_KEY_DIR": str(folder / "keys"),
     }
     return {**os.environ, **own}

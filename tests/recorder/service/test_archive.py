@@ -26,7 +26,9 @@ def archive(tmp_path: Path) -> Archive:
 
 def leave_behind(archive: Archive, attempt: int, *, seconds: int = 3) -> None:
     """Write an attempt and never close it."""
-    writer = archive.open_attempt(RECORDING, attempt=attempt, wall_start_us=WALL_US + attempt * 10_000_000)
+    wall_start_us = WALL_US + attempt * 10_000_000
+    writer = archive.prepare_attempt(RECORDING, attempt=attempt, wall_start_us=wall_start_us)
+    writer.begin()
     form = FakeEncoders().audio().format
     prologue = TrackPrologue(kind="audio", codec="opus", mime=form.mime, identity="alice")
     writer.put(writer.seal_init(1, prologue, form.init_part, time_base=form.time_base, offset_us=0))

@@ -13,7 +13,7 @@ import pytest
 from recorder.core.chunking import InitChunk, MediaChunk
 from recorder.core.errors import StoreLostError
 from recorder.core.segmenting import Fragment
-from recorder.service import store_path
+from recorder.service import outbox, store_path
 from recorder.service.store_path import MAX_WAITING, StorePath
 from tests.fakes.chunk_stores import MemoryChunkStore
 from tests.fakes.encoders import FakeEncoders
@@ -29,14 +29,14 @@ RECORDING = RecordingId("11111111-2222-4333-8444-555555555555")
 class Bench:
     """A store path on a store in memory."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, may_acknowledge: Callable[[], bool] = lambda: True) -> None:
         self.store = MemoryChunkStore()
         self.keys = KeyFiles.create_or_open(folder / "keys")
         writer = AttemptWriter.open(
             self.store, self.keys, recording_id=RECORDING, attempt=1, wall_start_us=1_795_000_000_000_000
         )
         self.lost: list[str] = []
-        self.path = StorePath(writer, on_lost=self.lost.append)
+        self.path = StorePath(writer, on_lost=self.lost.append, may_acknowledge=may_acknowledge)
 
     def submit_init(self) -> None:
         form = FakeEncoders().audio().format
@@ -129,22 +129,57 @@ def test_a_full_store_ends_the_recording_with_a_sentence_and_keeps_what_was_ther
     assert bench.status() == "incomplete"
 
 
-def test_a_store_that_stays_away_is_lost_after_the_last_try(
+def test_a_store_that_stays_away_is_asked_for_as_long_as_it_takes(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(store_path, "RETRY_AFTER_S", (0.01, 0.01))
+    monkeypatch.setattr(store_path, "RETRY_AFTER_S", (0.001, 0.002))
+    tries = [0]
 
+    def away(_: str) -> None:
+        tries[0] += 1
+        if tries[0] < 100:
+            raise StoreError("the disk is away")
+
+    bench.store.before_put = away
+    bench.path.start()
+    bench.submit_init()
+    bench.submit_media(0)
+    assert bench.path.finish()
+    assert (bench.acknowledged(), bench.lost) == (2, [])
+
+
+def test_nothing_is_acknowledged_out_of_touch_and_all_of_it_afterwards(tmp_path: Path) -> None:
+    in_touch = threading.Event()
+    bench = Bench(tmp_path, may_acknowledge=in_touch.is_set)
+    bench.path.start()
+    bench.submit_init()
+    bench.submit_media(0)
+    wait_until(lambda: bench.path.chunks == 2)
+    time.sleep(0.5)  # more than any checkpoint takes
+    assert bench.acknowledged() == 0
+    assert len(bench.store.recordings[RECORDING]) == 3, "a successor may find them all the same"
+    in_touch.set()
+    wait_until(lambda: bench.acknowledged() == 2)
+    bench.path.finish()
+
+
+def test_a_path_that_is_given_up_says_what_is_not_stored(bench: Bench) -> None:
     def away(_: str) -> None:
         raise StoreError("the disk is away")
 
     bench.store.before_put = away
     bench.path.start()
     bench.submit_init()
-    wait_until(lambda: bool(bench.lost))
-    assert bench.lost == ["recording stopped, because the disk is away"]
+    assert not bench.path.finish(within_s=0.3)
+    assert bench.acknowledged() == 0
+    with pytest.raises(StoreLostError):
+        bench.submit_media(0)
 
 
-def test_submitting_waits_while_the_store_is_slow_and_never_loses(bench: Bench) -> None:
+def test_submitting_waits_while_the_store_is_slow_and_never_loses(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(outbox, "HELD_BYTES", 4_000)  # the bytes of a few of these chunks
     gate = threading.Event()
     bench.store.before_put = lambda _: (gate.wait(5), None)[1]
     bench.path.start()
