@@ -33,6 +33,7 @@ class Sink:
         self.live: set[SourceTrackId] = set()
         self.units: dict[SourceTrackId, list[AccessUnit]] = {}
         self.reports: Counter[SourceTrackId] = Counter()
+        self.last_reports: dict[str, tuple[int, int]] = {}
         self.lost_packets = 0
 
     def track_started(self, track: SourceTrack) -> None:
@@ -52,6 +53,7 @@ class Sink:
 
     def sender_reported(self, track_id: SourceTrackId, rtp_time: int, ntp_us: int) -> None:
         self.reports[track_id] += 1
+        self.last_reports[track_id] = rtp_time, ntp_us
 
     def lost(self, track_id: SourceTrackId, packets: int) -> None:
         self.lost_packets += packets
