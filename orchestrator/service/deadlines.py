@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from functools import partial
 from typing import Final, Protocol
 
@@ -21,14 +21,17 @@ log = structlog.get_logger(__name__)
 SWEEP_S: Final = 0.2  # a deadline is late by at most this and one commit (after a failure: the pause)
 _BATCH: Final = 100
 _LOOK_AGAIN_S: Final = 2.0  # after LiveKit did not answer a fresh look, or the store refused
-_NEEDS_LOOK: Final = "client"  # the deadline that is judged by LiveKit's list
+_NEED_LOOK: Final = ("client", "create")  # the deadlines that are judged by LiveKit's lists
 
 
 class Looker(Protocol):
-    """Whoever can ask LiveKit who is in a room."""
+    """Whoever can ask LiveKit about a room."""
 
     async def look(self, session_id: SessionId) -> None:
         """Bring the view of a room in line with LiveKit's list, absences confirmed."""
+
+    async def find_room(self, session_id: SessionId) -> None:
+        """Commit that a session's room was created, if LiveKit has it and our record does not say so."""
 
 
 class DeadlineSweeper:
@@ -79,7 +82,7 @@ class DeadlineSweeper:
                 if deadline.due > now:
                     break
                 trigger = DeadlineReached(name=name, arming=deadline.arming)
-                if name != _NEEDS_LOOK:
+                if name not in _NEED_LOOK:
                     await self._sessions.apply(session_id, trigger)
                 elif session_id not in self._looking:
                     task = asyncio.ensure_future(self._look_and_fire(session_id, trigger))
@@ -88,7 +91,12 @@ class DeadlineSweeper:
 
     async def _look_and_fire(self, session_id: SessionId, trigger: DeadlineReached) -> None:
         async with self._guarded(session_id):
-            await self._looker.look(session_id)  # nobody is thrown out on an old view
+            if trigger.name == "client":
+                await self._looker.look(session_id)  # nobody is thrown out on an old view
+            else:
+                # The store may have refused all the time since the room was made and its caller answered.
+                with suppress(RoomServerError):  # a room that nobody can ask for was not made in time
+                    await self._looker.find_room(session_id)
             await self._sessions.apply(session_id, trigger)
 
     def _looked(self, session_id: SessionId, _: asyncio.Task[None]) -> None:

@@ -118,6 +118,21 @@ class Reconciler:
         if still_gone:
             await self._sessions.apply(session_id, ParticipantsSeen(present=tuple(present), gone=still_gone))
 
+    async def find_room(self, session_id: SessionId) -> None:
+        """Commit that a session's room was created, if LiveKit has it and our record does not say so.
+
+        Raises:
+            RoomServerError: LiveKit did not answer; nothing was concluded.
+        """
+        session = await self._sessions.get(session_id)
+        if not session.is_live or session.room_sid is not None:
+            return
+        async with self._slots:
+            rooms = await self._rooms.list_rooms((session.room_name,))
+        for room in rooms:
+            if self._is_of(room, session):
+                await self._sessions.apply(session_id, RoomCreated(sid=room.sid))
+
     async def _list(self, session: Session) -> list[Participant]:
         if self._sids.get(session.room_name, session.room_sid) != session.room_sid:
             raise RoomServerError("a room of another life or owner has the name now; it is being looked into")

@@ -268,8 +268,9 @@ def _bare(views: Views) -> Iterator[Session]:
 
 
 def _has_cause(session: Session, at: float, skew_s: float) -> bool:
+    """Whether something will still move the session; a deadline that is late is told as that."""
     return bool(session.deadlines) and all(
-        _due_s(deadline, skew_s) > at for deadline in session.deadlines.values()
+        _due_s(deadline, skew_s) > at - SWEEP_S - SLACK_S for deadline in session.deadlines.values()
     )
 
 

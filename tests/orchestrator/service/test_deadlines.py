@@ -97,6 +97,21 @@ async def test_a_room_that_livekit_never_makes_is_given_up_after_a_crash() -> No
         assert after.room_status is RoomStatus.TERMINATED
 
 
+async def test_a_room_whose_creation_was_answered_but_not_committed_in_time_is_kept() -> None:
+    async with assembly() as running:
+        running.store.fail_commits = frozenset({running.store.commits + 2})  # the result, after the answer
+        session = (await running.sessions.create(ALONE)).session
+        running.store.down = True  # and every other try for as long as the creation may take
+        while running.sessions.creating:
+            await asyncio.sleep(0)
+        running.clock.advance(16.0)
+        assert (await running.now(session.id)).room_status is RoomStatus.CREATING
+        running.store.down = False
+        await running.deadlines.sweep()
+        kept = await running.now(session.id)
+        assert (kept.room_status, kept.end_reason) == (RoomStatus.READY, "")
+
+
 # --- LiveKit fails ---
 
 
