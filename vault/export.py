@@ -16,14 +16,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from vault.adapters.durable_files import sync_directory, sync_file
-from vault.adapters.pyav_remuxer import MediaRun, RemuxedFile, containers_for, remux
+from vault.adapters.pyav_remuxer import AudioForm, MediaRun, RemuxedFile, containers_for, remux
 from vault.attempts import VerifiedAttempt, VerifiedChunk
 from vault.core.chunk_header import ChunkKind
 from vault.core.coverage import CoverageBuilder
 from vault.core.ids import RecordingId
 from vault.core.layout import TEMPORARY_SUFFIX
 from vault.errors import ExportError, IntegrityError
-from vault.ports import KeyRing
+from vault.ports import KeyRing, RecordingFiles
 from vault.reading import RecordingReader
 from vault.stores import open_recording
 from vault.verification import CheckedRecording, OnProgress, check_recording
@@ -53,7 +53,12 @@ class ExportReport:
 
 
 def export_recording(
-    place: Path | str, key_ring: KeyRing, out: Path, *, on_progress: OnProgress | None = None
+    place: Path | str,
+    key_ring: KeyRing,
+    out: Path,
+    *,
+    audio: AudioForm = "copy",
+    on_progress: OnProgress | None = None,
 ) -> ExportReport:
     """Write a recording as one MP4, WebM or Matroska file, whichever ``out`` names.
 
@@ -62,6 +67,7 @@ def export_recording(
         key_ring: its keys decrypt; its public key is what the recording is verified with.
         out: the file to be made; it must not exist, and end in .mp4, .webm or .mkv: VP8 is in no .mp4, H.264
             in no .webm.
+        audio: ``aac`` encodes the sound as AAC, for players that know no Opus.
         on_progress: called with bytes done and bytes to do, each file counted twice: verified, then muxed.
 
     Raises:
@@ -73,7 +79,31 @@ def export_recording(
         StoreError: worth trying again.
     """
     files, recording_id = open_recording(str(place))
-    _check_target(place, out)
+    if out.resolve().is_relative_to(Path(place).resolve()):
+        raise ExportError(f"{out} lies inside the recording: choose another place")
+    return export_files(
+        files, key_ring, out, name=str(place), recording_id=recording_id, audio=audio, on_progress=on_progress
+    )
+
+
+def export_files(
+    files: RecordingFiles,
+    key_ring: KeyRing,
+    out: Path,
+    *,
+    name: str,
+    recording_id: RecordingId | None,
+    audio: AudioForm = "copy",
+    on_progress: OnProgress | None = None,
+) -> ExportReport:
+    """Write a recording wherever it is stored; see `export_recording`.
+
+    Args:
+        name: of the recording in messages.
+        recording_id: which recording this must be; None takes what it says of itself.
+        on_progress: what it raises ends the export, and nothing is written.
+    """
+    _check_target(out)
     progress = _Progress(2 * sum(file.size_bytes or 0 for file in files.list_files()), on_progress)
     checked = check_recording(
         files,
@@ -82,12 +112,12 @@ def export_recording(
         on_progress=lambda done, _total: progress.reach(done),
     )
     if (first_bad := checked.report.first_bad) is not None:
-        raise IntegrityError(f"{place} is not exported: {first_bad.file}: {first_bad.reason}")
+        raise IntegrityError(f"{name} is not exported: {first_bad.file}: {first_bad.reason}")
     reader = RecordingReader.open(files, key_ring, recording_id=checked.report.recording_id)
     runs = list(_media_runs(checked, reader, progress.add))
     if not runs:
-        raise ExportError(f"{place} holds no media: nobody published while it was recorded")
-    written = _write(runs, out)
+        raise ExportError(f"{name} holds no media: nobody published while it was recorded")
+    written = _write(runs, out, audio)
     progress.finish()
     return ExportReport(
         path=out,
@@ -200,17 +230,15 @@ def _opener(
     return lambda: _RunReader(reader, init_part, chunks, on_read)
 
 
-def _check_target(place: Path | str, out: Path) -> None:
-    if out.resolve().is_relative_to(Path(place).resolve()):
-        raise ExportError(f"{out} lies inside the recording: choose another place")
+def _check_target(out: Path) -> None:
     if not out.parent.is_dir():
         raise ExportError(f"{out.parent} is not a folder: make it first")
     if os.path.lexists(out):
         raise ExportError(f"{out} exists already: choose another name or remove it")
 
 
-def _write(runs: list[MediaRun], out: Path) -> RemuxedFile:
-    containers = {f".{container}": container for container in containers_for(runs)}
+def _write(runs: list[MediaRun], out: Path, audio: AudioForm) -> RemuxedFile:
+    containers = {f".{container}": container for container in containers_for(runs, audio)}
     container = containers.get(out.suffix.lower())
     if container is None:
         codecs = ", ".join(sorted({run.prologue.codec for run in runs}))
@@ -220,7 +248,7 @@ def _write(runs: list[MediaRun], out: Path) -> RemuxedFile:
         )
     temporary = out.with_name(f".{out.name}.{secrets.token_hex(8)}{TEMPORARY_SUFFIX}")
     try:
-        written = remux(runs, temporary, container)
+        written = remux(runs, temporary, container, audio)
         sync_file(temporary)
         if os.path.lexists(out):
             raise ExportError(f"{out} has appeared meanwhile: choose another name or remove it")

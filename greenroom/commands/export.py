@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -29,6 +29,9 @@ def export(
             "--out", metavar="FILE", help="File to make: .mp4, .webm (VP8) or .mkv.", dir_okay=False
         ),
     ],
+    audio: Annotated[
+        Literal["copy", "aac"], typer.Option("--audio", help="Sound as recorded, or encoded as AAC.")
+    ] = "copy",
     data: DataOption = Path("data"),
     key_dir: KeyDirOption = None,
     as_json: JsonOption = False,
@@ -38,7 +41,7 @@ def export(
     The file appears under its name when it is whole. Exit code 2: no key that opens it, or not to be
     exported; then nothing is written, and nothing is ever deleted.
     """
-    report = _export(recording, key_dir_of(data, key_dir), out)
+    report = _export(recording, key_dir_of(data, key_dir), out, audio)
     if as_json:
         import msgspec
 
@@ -52,7 +55,7 @@ def export(
             typer.echo("The recording has no manifest yet: this is what was verified of it so far.")
 
 
-def _export(recording: str, keys: Path, out: Path) -> ExportReport:
+def _export(recording: str, keys: Path, out: Path, audio: Literal["copy", "aac"]) -> ExportReport:
     from greenroom.recording_keys import open_keys
     from vault.errors import VaultError
     from vault.export import export_recording
@@ -60,6 +63,6 @@ def _export(recording: str, keys: Path, out: Path) -> ExportReport:
     key_ring = open_keys(keys)
     try:
         with shown_progress("exporting") as on_progress:
-            return export_recording(recording, key_ring, out, on_progress=on_progress)
+            return export_recording(recording, key_ring, out, audio=audio, on_progress=on_progress)
     except VaultError as error:
         raise CommandError(str(error)) from error

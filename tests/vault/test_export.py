@@ -94,6 +94,18 @@ def test_a_complete_recording_becomes_one_playable_file(
     assert audio_times[-1] == pytest.approx(3.5, abs=0.05)
 
 
+def test_sound_can_be_had_as_aac(
+    store: DirChunkStore, folder: Path, out: Path, video: Track, audio: Track
+) -> None:
+    write_complete(store, (1, 0, video), (2, 500_000, audio))
+    report = export_recording(folder, RING, out, audio="aac")
+    assert (report.streams, report.video_frames) == (("h264", "aac"), 90)
+    (_, video_times), (_, audio_times) = decode(out)
+    assert (len(video_times), video_times[0]) == (90, 0)
+    assert audio_times[0] == pytest.approx(0.5, abs=0.03)
+    assert audio_times[-1] == pytest.approx(3.5, abs=0.05)
+
+
 def test_a_browser_can_begin_before_it_has_the_whole_file(
     store: DirChunkStore, folder: Path, out: Path, video: Track
 ) -> None:

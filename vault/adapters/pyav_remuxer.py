@@ -1,4 +1,6 @@
-"""Remuxing with PyAV: encoded runs of several tracks into one file on one timeline, nothing encoded again.
+"""Remuxing with PyAV: encoded runs of several tracks into one file on one timeline, not encoded again.
+
+Only sound may be, as AAC, where that is asked for (pyav_aac.py).
 
 Source: docs/RECORDING.md §13; ISO/IEC 14496-12 (MP4), RFC 9559 (Matroska, WebM).
 """
@@ -14,10 +16,12 @@ from typing import Any, Final, Literal, Protocol
 
 import av
 
+from vault.adapters.pyav_aac import AacTrack
 from vault.core.prologue import TrackPrologue
 from vault.errors import ExportError
 
 Container = Literal["mp4", "webm", "mkv"]
+AudioForm = Literal["copy", "aac"]
 
 _CODECS: Final[dict[Container, frozenset[str]]] = {
     "mp4": frozenset({"h264", "hevc", "av1", "opus", "aac"}),
@@ -69,6 +73,7 @@ class _Output:
 
     stream: Any
     runs: list[MediaRun] = field(default_factory=list)
+    aac: AacTrack | None = None
     last_dts: int | None = None
 
 
@@ -79,21 +84,23 @@ class _TimedPacket:
     output: _Output
 
 
-def containers_for(runs: Sequence[MediaRun]) -> list[Container]:
+def containers_for(runs: Sequence[MediaRun], audio: AudioForm = "copy") -> list[Container]:
     """The file formats that take all codecs of the runs, the usual one first: MP4 if it can be.
 
     Raises:
         ExportError: none takes them all.
     """
-    codecs = {run.prologue.codec for run in runs}
+    codecs = {_codec(run, audio) for run in runs}
     taking = [container for container, taken in _CODECS.items() if codecs <= taken]
     if not taking:
         raise ExportError(f"no one file takes {', '.join(sorted(codecs))} together without encoding again")
     return taking
 
 
-def remux(runs: Sequence[MediaRun], path: Path, container: Container) -> RemuxedFile:
-    """Write all runs to ``path``, which is replaced.
+def remux(
+    runs: Sequence[MediaRun], path: Path, container: Container, audio: AudioForm = "copy"
+) -> RemuxedFile:
+    """Write all runs to ``path``, which is replaced; sound as it is, or encoded as AAC.
 
     Runs of one track with one decoder configuration share a stream; another configuration is a further
     stream. Where two runs of a stream overlap, the later one is kept whole and the earlier one is cut.
@@ -107,10 +114,15 @@ def remux(runs: Sequence[MediaRun], path: Path, container: Container) -> Remuxed
     origin_us = min(run.first_us for run in runs)
     try:
         with av.open(str(path), "w", format=_FFMPEG_NAME[container], options=_OPTIONS[container]) as file:
-            outputs = _add_streams(file, ordered)
+            outputs = _add_streams(file, ordered, audio)
             file.start_encoding()
-            result.streams = tuple(output.runs[0].prologue.codec for output in outputs)
-            generators = [_packets(output, origin_us, result) for output in outputs]
+            result.streams = tuple(_codec(output.runs[0], audio) for output in outputs)
+            generators = [
+                _packets(output, origin_us, result)
+                if output.aac is None
+                else _aac_packets(output, output.aac, origin_us, result)
+                for output in outputs
+            ]
             for timed in heapq.merge(*generators, key=lambda timed: timed.time_s):
                 timed.packet.stream = timed.output.stream
                 file.mux_one(timed.packet)
@@ -119,9 +131,20 @@ def remux(runs: Sequence[MediaRun], path: Path, container: Container) -> Remuxed
     return result
 
 
-def _add_streams(file: Any, runs: Sequence[MediaRun]) -> list[_Output]:
+def _codec(run: MediaRun, audio: AudioForm) -> str:
+    return "aac" if audio == "aac" and run.prologue.kind == "audio" else run.prologue.codec
+
+
+def _add_streams(file: Any, runs: Sequence[MediaRun], audio: AudioForm) -> list[_Output]:
     outputs: dict[tuple[object, ...], _Output] = {}
     for run in runs:
+        if audio == "aac" and run.prologue.kind == "audio":
+            key: tuple[object, ...] = (run.prologue.identity, run.prologue.name)
+            if key not in outputs:
+                made = AacTrack(file)
+                outputs[key] = _Output(_named(made.stream, run), aac=made)
+            outputs[key].runs.append(run)
+            continue
         with av.open(run.open(), "r") as source:
             if len(source.streams) != 1:
                 raise ExportError(f"an init run holds {len(source.streams)} tracks where one is due")
@@ -132,10 +155,34 @@ def _add_streams(file: Any, runs: Sequence[MediaRun]) -> list[_Output]:
             if key not in outputs:
                 stream = file.add_stream_from_template(template, opaque=True)
                 stream.time_base = template.time_base
-                stream.metadata["handler_name"] = f"{about.identity} {about.name}".strip()
-                outputs[key] = _Output(stream)
+                outputs[key] = _Output(_named(stream, run))
             outputs[key].runs.append(run)
     return list(outputs.values())
+
+
+def _named(stream: Any, run: MediaRun) -> Any:
+    stream.metadata["handler_name"] = f"{run.prologue.identity} {run.prologue.name}".strip()
+    return stream
+
+
+def _aac_packets(
+    output: _Output, track: AacTrack, origin_us: int, result: RemuxedFile
+) -> Iterator[_TimedPacket]:
+    """The packets of a stream that is encoded anew."""
+
+    def timed(packets: Iterator[Any]) -> Iterator[_TimedPacket]:
+        for packet in packets:
+            start_s, duration_s = packet.pts * packet.time_base, (packet.duration or 0) * packet.time_base
+            result.audio_s += float(duration_s)
+            result.duration_s = max(result.duration_s, float(start_s + duration_s))
+            yield _TimedPacket(packet.dts * packet.time_base, packet, output)
+
+    for run, successor in zip(output.runs, [*output.runs[1:], None], strict=True):
+        end_s = None if successor is None else Fraction(successor.first_us - origin_us, 1_000_000)
+        with av.open(run.open(), "r") as source:
+            shift_s = Fraction(run.zero_us - origin_us, 1_000_000)
+            yield from timed(track.decode(source, shift_s=shift_s, end_s=end_s))
+    yield from timed(track.finish())
 
 
 def _packets(output: _Output, origin_us: int, result: RemuxedFile) -> Iterator[_TimedPacket]:
