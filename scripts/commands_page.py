@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Any, Final
 
 import typer.main
 
@@ -32,8 +32,14 @@ def render() -> str:
     context = group.make_context("greenroom", [], resilient_parsing=True, terminal_width=WIDTH)
     parts = [INTRODUCTION]
     for name, command in commands.items():
-        inner = command.make_context(
-            name, [], parent=context, resilient_parsing=True, terminal_width=WIDTH, max_content_width=WIDTH
-        )
-        parts.append(f"## greenroom {name}\n\n```text\n{command.get_help(inner).strip()}\n```\n")
+        parts.append(_section(name, command, context))
+        for inner_name, inner in getattr(command, "commands", {}).items():
+            parts.append(_section(f"{name} {inner_name}", inner, context))
     return "\n".join(parts)
+
+
+def _section(name: str, command: Any, parent: Any) -> str:
+    context = command.make_context(
+        name, [], parent=parent, resilient_parsing=True, terminal_width=WIDTH, max_content_width=WIDTH
+    )
+    return f"## greenroom {name}\n\n```text\n{command.get_help(context).strip()}\n```\n"

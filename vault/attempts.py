@@ -21,7 +21,7 @@ from vault.core.merkle import EMPTY_ROOT, TreeBuilder
 from vault.core.note import MAX_NOTE_BYTES
 from vault.core.sealing import MAX_CHUNK_BYTES, verify_chunk
 from vault.errors import FileMissingError, FormatError, IntegrityError, ProofError, StoreError
-from vault.listing import AttemptListing
+from vault.listing import AttemptListing, read_listing
 from vault.ports import RecordingFiles
 
 Blame = Callable[[str, Exception], None]
@@ -135,11 +135,23 @@ class AttemptChecker:
                 )
                 if latest is not None and not _is_rewrap(latest, record):
                     raise FormatError("it differs from the revision before in more than the wrapping")
-            except (IntegrityError, FileMissingError, StoreError) as error:
+            except FileMissingError as error:
+                if not self._is_replaced(revision):
+                    self.blame(name, error)
+                continue
+            except (IntegrityError, StoreError) as error:
                 self.blame(name, error)
                 continue
             latest = record
         return latest
+
+    def _is_replaced(self, revision: int) -> bool:
+        """Whether a key record that was listed and is gone was replaced by a rotation meanwhile."""
+        now = read_listing(self.files).attempts.get(self.listing.attempt)
+        if now is None or not now.revisions or now.revisions[-1] <= revision:
+            return False
+        self.listing.revisions += [new for new in now.revisions if new > self.listing.revisions[-1]]
+        return True
 
     def _check_checkpoints(self) -> list[TreeHead]:
         heads: list[TreeHead] = []

@@ -94,6 +94,13 @@ class ChunkStore(Protocol):
     def files(self, recording_id: RecordingId) -> RecordingFiles:
         """The files of one recording, to be read; of an unknown one, none."""
 
+    def list_recordings(self) -> list[RecordingId]:
+        """Every recording of which there is a folder or an object, in order.
+
+        Raises:
+            StoreError: the store refused or did not answer; worth trying again.
+        """
+
 
 class KeyRing(Protocol):
     """Wraps and unwraps data keys and signs, without showing a key.

@@ -6,6 +6,8 @@ Source: docs/RECORDING.md §12.
 from __future__ import annotations
 
 import hmac
+from contextlib import suppress
+from typing import Final
 
 from vault.attempts import verify_place
 from vault.core.chunk_header import ChunkHeader, ChunkKind
@@ -23,9 +25,11 @@ from vault.core.sealing import (
     verify_commitment,
 )
 from vault.custody import read_custody, shredded_error
-from vault.errors import FormatError, IntegrityError, NotARecordingError
+from vault.errors import FileMissingError, FormatError, IntegrityError, NotARecordingError
 from vault.listing import read_listing
 from vault.ports import KeyRing, RecordingFiles
+
+_LOOKS: Final = 5  # at a listing whose key records are being replaced
 
 
 class RecordingReader:
@@ -55,23 +59,12 @@ class RecordingReader:
             IntegrityError: a key record is bad; the message names it.
             StoreError: worth trying again.
         """
-        attempts: dict[int, tuple[KeyRecord, ChunkKeys]] = {}
-        listed = read_listing(files)
-        custody = read_custody(files, key_ring.public_key, recording_id=recording_id, listing=listed)
-        if custody is not None and custody.action == "shred":
-            raise shredded_error(custody)
-        for attempt, listing in listed.attempts.items():
-            if not listing.revisions:
-                continue
-            record = _read_key_record(
-                files, key_ring.public_key, recording_id, attempt=attempt, revision=listing.revisions[-1]
-            )
-            data_key = key_ring.unwrap(record.wrapped, record.scope)
-            keys = derive_keys(data_key, salt=record.salt, scope=record.scope)
-            verify_commitment(keys, record.commitment)
-            attempts[attempt] = (record, keys)
-        if not attempts:
-            raise NotARecordingError(f"there is no attempt of recording {recording_id} here")
+        for _ in range(_LOOKS - 1):
+            with suppress(FileMissingError):  # a rotation removed a key record that it replaced: list again
+                attempts = _unwrap_all(files, key_ring, recording_id)
+                break
+        else:
+            attempts = _unwrap_all(files, key_ring, recording_id)
         return cls(files, key_ring.public_key, recording_id, attempts)
 
     @property
@@ -131,6 +124,29 @@ class RecordingReader:
             return decode_init(plaintext)
         except FormatError as error:
             raise FormatError(f"{name}: {error}") from error
+
+
+def _unwrap_all(
+    files: RecordingFiles, key_ring: KeyRing, recording_id: RecordingId
+) -> dict[int, tuple[KeyRecord, ChunkKeys]]:
+    attempts: dict[int, tuple[KeyRecord, ChunkKeys]] = {}
+    listed = read_listing(files)
+    custody = read_custody(files, key_ring.public_key, recording_id=recording_id, listing=listed)
+    if custody is not None and custody.action == "shred":
+        raise shredded_error(custody)
+    for attempt, listing in listed.attempts.items():
+        if not listing.revisions:
+            continue
+        record = _read_key_record(
+            files, key_ring.public_key, recording_id, attempt=attempt, revision=listing.revisions[-1]
+        )
+        data_key = key_ring.unwrap(record.wrapped, record.scope)
+        keys = derive_keys(data_key, salt=record.salt, scope=record.scope)
+        verify_commitment(keys, record.commitment)
+        attempts[attempt] = (record, keys)
+    if not attempts:
+        raise NotARecordingError(f"there is no attempt of recording {recording_id} here")
+    return attempts
 
 
 def _read_key_record(

@@ -74,3 +74,26 @@ def open_recording(place: str) -> tuple[RecordingFiles, RecordingId | None]:
             return store.files(RecordingId(name)), RecordingId(name)
         case other:
             assert_never(other)
+
+
+def open_store_of(place: str) -> tuple[ChunkStore, RecordingId]:
+    """Open the store that a recording lies in, by the recording's own place; for who changes something.
+
+    Raises:
+        NotARecordingError: the place is not named by a recording id, or there is nothing.
+        StoreSetupError: the store cannot be used as it is set.
+    """
+    files, recording_id = open_recording(place)
+    if recording_id is None:
+        raise NotARecordingError(f"{place} is not named by its recording id: rename the folder to it")
+    if not files.list_files():
+        raise NotARecordingError(f"{place} holds nothing")
+    location = parse_location(place)
+    match location:
+        case DirLocation(path):
+            return DirChunkStore(Path(path).resolve().parent), recording_id
+        case S3Location():
+            prefix = location.prefix.rpartition("/")[0]
+            return S3ChunkStore(replace(location, prefix=prefix)), recording_id
+        case other:
+            assert_never(other)

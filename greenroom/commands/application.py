@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from greenroom.commands import demo, doctor, export, recorder, serve, up, verify, version
+from greenroom.commands import demo, doctor, export, keys, recorder, serve, shred, up, verify, version
 
 
 def build() -> typer.Typer:
@@ -23,8 +23,12 @@ def build() -> typer.Typer:
         ("recorder", recorder.recorder),
         ("verify", verify.verify),
         ("export", export.export),
+        ("shred", shred.shred),
+        ("hold", shred.hold),
+        ("release", shred.release),
         ("doctor", doctor.doctor),
         ("version", version.version),
     ):
         application.command(name)(command)
+    application.add_typer(keys.keys, name="keys")
     return application

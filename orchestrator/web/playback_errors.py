@@ -27,6 +27,7 @@ from vault.errors import (
     FileMissingError,
     IntegrityError,
     KeyFileError,
+    KeyServiceError,
     NotARecordingError,
     ShreddedError,
     StoreError,
@@ -122,6 +123,8 @@ def translated(recording_id: RecordingId) -> Iterator[None]:
     except (KeyFileError, WrongKeyError) as error:
         sentence = f"the keys of recording {recording_id} are not here: {error}"
         raise KeysUnavailableError(f"{sentence}; [encryption] key_dir must hold them") from error
+    except KeyServiceError as error:
+        raise KeysUnavailableError(f"[encryption] kms does not answer: {error}") from error
     except StoreError as error:
         raise ChunkStoreError(f"[recording] chunk_store does not answer: {error}") from error
     except ExportError as error:

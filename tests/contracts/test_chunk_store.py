@@ -131,3 +131,11 @@ def test_of_many_writers_with_other_bytes_one_wins(store: ChunkStore) -> None:
         thread.join(timeout=10)
     assert len(winners) == 1
     assert store.files(RECORDING).read(NAME, max_bytes=9) == winners[0]
+
+
+def test_recordings_are_listed_by_their_names(store: ChunkStore) -> None:
+    assert store.list_recordings() == []
+    for recording_id in (OTHER_RECORDING, RECORDING):
+        store.put(recording_id, NAME, b"sealed")
+        store.put(recording_id, "manifest", b"note")
+    assert store.list_recordings() == [RECORDING, OTHER_RECORDING]

@@ -53,3 +53,6 @@ class MemoryChunkStore:
 
     def files(self, recording_id: RecordingId) -> RecordingFiles:
         return MemoryRecording(self.recordings.get(recording_id, {}))
+
+    def list_recordings(self) -> list[RecordingId]:
+        return sorted(recording for recording, stored in self.recordings.items() if stored)

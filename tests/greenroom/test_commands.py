@@ -47,7 +47,7 @@ def test_version_names_what_it_stands_on(tmp_path: Path) -> None:
 
 def test_without_a_command_the_commands_are_listed(tmp_path: Path) -> None:
     done = greenroom("--help", cwd=tmp_path)
-    for command in ("up", "demo", "serve", "recorder", "verify", "export", "doctor", "version"):
+    for command in ("up", "demo", "serve", "recorder", "verify", "export", "keys", "doctor", "version"):
         assert f"\n  {command} " in done.stdout
 
 

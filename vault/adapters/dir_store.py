@@ -20,7 +20,7 @@ from vault.adapters.durable_files import (
     sync_directory,
     sync_file,
 )
-from vault.core.ids import RecordingId, parse_recording_id
+from vault.core.ids import RecordingId, is_recording_id, parse_recording_id
 from vault.core.layout import check_file_name, may_hold_key
 from vault.errors import (
     ChunkExistsError,
@@ -79,6 +79,17 @@ class DirChunkStore:
     def files(self, recording_id: RecordingId) -> RecordingFiles:
         """The files of one recording; see `ChunkStore.files`."""
         return DirRecording(self._root / parse_recording_id(recording_id))
+
+    def list_recordings(self) -> list[RecordingId]:
+        """Every folder that is named like a recording; see `ChunkStore.list_recordings`."""
+        try:
+            with os.scandir(self._root) as entries:
+                names = [entry.name for entry in entries if entry.is_dir(follow_symlinks=False)]
+        except FileNotFoundError:
+            return []
+        except OSError as error:
+            raise _store_error(error, self._root) from error
+        return sorted(RecordingId(name) for name in names if is_recording_id(name))
 
     def _place(self, recording_id: RecordingId, name: str) -> Path:
         return self._root / parse_recording_id(recording_id) / check_file_name(name)

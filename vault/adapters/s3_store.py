@@ -19,7 +19,7 @@ import obstore
 from obstore.exceptions import AlreadyExistsError, BaseError
 from obstore.store import S3Store
 
-from vault.core.ids import RecordingId, parse_recording_id
+from vault.core.ids import RecordingId, is_recording_id, parse_recording_id
 from vault.core.layout import check_file_name
 from vault.core.store_location import S3Location
 from vault.errors import ChunkExistsError, FileMissingError, FormatError, StoreError, StoreSetupError
@@ -113,6 +113,15 @@ class S3ChunkStore:
     def files(self, recording_id: RecordingId) -> RecordingFiles:
         """The objects of one recording; see `ChunkStore.files`."""
         return _S3Recording(self, parse_recording_id(recording_id))
+
+    def list_recordings(self) -> list[RecordingId]:
+        """Every key prefix that is named like a recording; see `ChunkStore.list_recordings`."""
+        try:
+            prefixes = obstore.list_with_delimiter(self._objects)["common_prefixes"]
+        except (BaseError, FileNotFoundError) as error:
+            raise self._store_error(error, "recordings") from None
+        names = [prefix.rstrip("/").rpartition("/")[2] for prefix in prefixes]
+        return sorted(RecordingId(name) for name in names if is_recording_id(name))
 
     def list_files(self, folder: str) -> list[StoredFile]:
         """Every object below a key prefix, in order of name."""
