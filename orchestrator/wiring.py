@@ -25,7 +25,6 @@ from orchestrator.adapters.system import SystemClock
 from orchestrator.adapters.webhook_sender import HttpWebhookSender
 from orchestrator.adapters.worker_callbacks import WorkerCallbacks
 from orchestrator.catalog_ports import CatalogStore
-from orchestrator.core.errors import SettingsError
 from orchestrator.core.ids import InstanceId, RoomName
 from orchestrator.core.webhook_targets import RetryPolicy
 from orchestrator.ports import Clock, RoomServer, SessionStore, TokenMint, WorkerCaller
@@ -50,7 +49,7 @@ from orchestrator.service.recordings import RecordingControl
 from orchestrator.service.registry import Registry
 from orchestrator.service.repeats import Repeats
 from orchestrator.service.sessions import Sessions
-from orchestrator.service.stored_recordings import StoredRecordings
+from orchestrator.service.stored_recordings import open_chunk_place
 from orchestrator.service.webhooks import Webhooks
 from orchestrator.settings import Settings
 from orchestrator.web.app import build_app
@@ -60,11 +59,7 @@ from orchestrator.web.services import Services, WebhookVerifier
 from orchestrator.webhook_ports import WebhookSender, WebhookStore
 from sdk.wire import RecordingTask
 from vault.core.ids import RecordingId as StoredId
-from vault.core.store_location import parse_location
-from vault.errors import StoreSetupError
 from vault.opening_keys import SharedKeys
-from vault.ports import ChunkStore
-from vault.stores import open_chunk_store, url_of
 
 log = structlog.get_logger(__name__)
 
@@ -177,12 +172,16 @@ class Orchestrator:
         )
         self.push = PushWorkers(sessions=self.sessions, registry=self.registry, dispatch=self.dispatch)
         self.repeats = Repeats(store=parts.store, sessions=self.sessions, push=self.push)
-        chunks, url = _chunk_store(settings)
-        self.playback = Playback(chunks, open_keys)
+        place = open_chunk_place(
+            settings.recording.chunk_store,
+            open_keys=open_keys,
+            make_keys=SharedKeys(encryption.keys, create=True),
+        )
+        self.playback = Playback(place.chunks, open_keys)
         self.keeping = Keeping(
             catalog=parts.catalog,
             sessions=self.sessions,
-            stored=StoredRecordings(chunks=chunks, url=url, open_keys=open_keys, clock=parts.clock),
+            place=place,
             clock=parts.clock,
             settings=settings.recording,
             forget=lambda recording_id: self.playback.forget(StoredId(recording_id)),
@@ -266,6 +265,7 @@ class Orchestrator:
             ),
             playback=self.playback,
             keeping=self.keeping,
+            uploads=self.keeping.uploads,
             webhooks=self.webhooks,
             verifier=verifier,
             outgoing=self.outgoing,
@@ -281,15 +281,6 @@ class Orchestrator:
         await self.dispatch.close()
         await self.sessions.close()
         await self.commands.close()
-
-
-def _chunk_store(settings: Settings) -> tuple[ChunkStore, str]:
-    """Open the chunk store, and write where it is as recorders do; nothing is read yet."""
-    location = parse_location(settings.recording.chunk_store)
-    try:
-        return open_chunk_store(location), url_of(location)
-    except StoreSetupError as error:
-        raise SettingsError(f"[recording] chunk_store cannot be used: {error}") from error
 
 
 @asynccontextmanager

@@ -133,7 +133,7 @@ and `earlier_recordings`.
 
 KEEPING: Final = """## Keeping recordings
 
-Deletion, legal hold, retention and quota, and what a recording's fields say: [CATALOG.md](CATALOG.md).
+Deletion, legal hold, retention, quota and uploads, and what the fields say: [CATALOG.md](CATALOG.md).
 """
 
 STREAMS: Final = f"""## Event streams

@@ -16,6 +16,8 @@ VaultError
 ├── WrongKeyError           the keys at hand do not open this recording: bring the right ones
 ├── HeldError               it is under legal hold: release it first
 ├── ShreddedError           its keys were destroyed: nobody reads it any more
+├── UploadConflictError     the index of an upload holds other bytes: send these under another
+├── UploadClosedError       the upload takes no more chunks: begin another
 ├── NotARecordingError      there is no recording at this place: misuse
 └── ExportError             this recording cannot be written as the file that was asked for
 """
@@ -85,6 +87,14 @@ class HeldError(VaultError):
 
 class ShreddedError(VaultError):
     """The recording was shredded: its keys are destroyed, its proof remains."""
+
+
+class UploadConflictError(VaultError):
+    """An index of an upload holds other bytes, and what is stored is never changed."""
+
+
+class UploadClosedError(VaultError):
+    """An upload has its manifest; nothing may be added to it."""
 
 
 class NotARecordingError(VaultError):

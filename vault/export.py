@@ -115,6 +115,8 @@ def export_files(
         raise IntegrityError(f"{name} is not exported: {first_bad.file}: {first_bad.reason}")
     reader = RecordingReader.open(files, key_ring, recording_id=checked.report.recording_id)
     runs = list(_media_runs(checked, reader, progress.add))
+    if any(run.prologue.kind == "data" for run in runs):
+        raise ExportError(f"{name} is an upload: no media file can be made of it; read its chunks instead")
     if not runs:
         raise ExportError(f"{name} holds no media: nobody published while it was recorded")
     written = _write(runs, out, audio)

@@ -212,6 +212,8 @@ class OpenRecording:
             wall_start_us = self._reader.wall_start_us(attempt) - self.media_start_us
             for indexed in self._indexes[attempt].runs:
                 prologue, init_part = self._init(attempt, indexed.init_leaf)
+                if prologue.kind == "data":
+                    continue  # of an upload: no player takes it
                 key = (prologue.kind, prologue.identity, prologue.name)
                 if key not in tracks:
                     tracks[key] = PlayTrack(

@@ -209,8 +209,9 @@ def check_deletable(entry: CatalogEntry) -> None:
     if hold is not None:
         raise RecordingHeldError(entry.id, by=hold.by, reason=hold.reason, since=hold.since.isoformat())
     if entry.ended_at is None:
+        end = "close it (POST …/storage/merkle)" if entry.record.mode == UPLOAD else "stop it"
         raise IllegalTransitionError(
-            f"recording {entry.id} is {entry.status.value}; stop it and wait until it is completed, then"
+            f"recording {entry.id} is {entry.status.value}; {end} and wait until it is completed, then"
             " delete it"
         )
 

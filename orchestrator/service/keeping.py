@@ -1,4 +1,4 @@
-"""Everything that keeps recordings once they are made: custody, retention, quota, wired to each other."""
+"""Everything that keeps recordings, wired to each other: custody, retention, quota, and uploads."""
 
 from __future__ import annotations
 
@@ -14,7 +14,8 @@ from orchestrator.service.custodian import Custodian
 from orchestrator.service.quota import Quota
 from orchestrator.service.retention import Retention
 from orchestrator.service.sessions import Sessions
-from orchestrator.service.stored_recordings import StoredRecordings
+from orchestrator.service.stored_recordings import ChunkPlace, StoredRecordings
+from orchestrator.service.uploads import Uploads
 
 
 class Keeping:
@@ -23,7 +24,7 @@ class Keeping:
     Args:
         catalog: which there are.
         sessions: whose they are; they ask the quota before a recording begins.
-        stored: where they lie.
+        place: where they lie.
         clock: gives moments and chance.
         settings: for how long, and how much.
         forget: drops what is kept in memory of a recording that is deleted.
@@ -34,16 +35,16 @@ class Keeping:
         *,
         catalog: CatalogStore,
         sessions: Sessions,
-        stored: StoredRecordings,
+        place: ChunkPlace,
         clock: Clock,
         settings: RecordingSettings,
         forget: Callable[[RecordingId], None],
     ) -> None:
         days = settings.retention_days
         self.kept = None if days is None else timedelta(days=days)
-        self._stored = stored
+        self.stored = StoredRecordings(place=place, clock=clock)
         self.custodian = Custodian(
-            catalog=catalog, sessions=sessions, stored=stored, clock=clock, forget=forget
+            catalog=catalog, sessions=sessions, stored=self.stored, clock=clock, forget=forget
         )
         self.retention = Retention(catalog=catalog, custodian=self.custodian, clock=clock, kept=self.kept)
         self.quota = Quota(
@@ -54,6 +55,9 @@ class Keeping:
             policy=settings.quota_policy,
         )
         sessions.recording_refusal = self.quota.refusal
+        self.uploads = Uploads(
+            catalog=catalog, sessions=sessions, place=place, clock=clock, refusal=self.quota.refusal
+        )
 
     async def run(self) -> None:
         """Run every loop until cancelled."""
@@ -63,4 +67,5 @@ class Keeping:
 
     def close(self) -> None:
         """Stop; what is not finished is, after the next start."""
-        self._stored.close()
+        self.stored.close()
+        self.uploads.close()

@@ -4,14 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Final, TypeVar
 
 from orchestrator.core.catalog import CatalogEntry, Deletion, Hold
-from orchestrator.core.errors import CustodyError, IllegalTransitionError, RecordingHeldError
+from orchestrator.core.errors import (
+    CustodyError,
+    IllegalTransitionError,
+    RecordingHeldError,
+    SettingsError,
+)
 from orchestrator.ports import Clock
 from orchestrator.service.threads import BusyError, StoppedError, Threads
 from vault.core.ids import RecordingId, is_recording_id
+from vault.core.store_location import parse_location
 from vault.custody import place_hold, read_custody, release_hold
 from vault.errors import (
     HeldError,
@@ -19,15 +26,51 @@ from vault.errors import (
     KeyFileError,
     NotARecordingError,
     ShreddedError,
+    StoreSetupError,
     VaultError,
 )
 from vault.listing import read_listing
 from vault.ports import ChunkStore, KeyRing
 from vault.shredding import delete_recording
+from vault.stores import open_chunk_store, url_of
 
 _T = TypeVar("_T")
 _DEADLINE_S: Final = 30.0
 _DELETE_DEADLINE_S: Final = 900.0  # a day of chunks is some 200,000 files
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChunkPlace:
+    """The chunk store of this orchestrator, and its keys.
+
+    Attributes:
+        chunks: the store.
+        url: of it, as recorders name theirs.
+        open_keys: reads the keys that are there; raises KeyFileError.
+        make_keys: the same, after making what a first start has to make.
+    """
+
+    chunks: ChunkStore
+    url: str
+    open_keys: Callable[[], KeyRing]
+    make_keys: Callable[[], KeyRing]
+
+
+def open_chunk_place(
+    text: str, *, open_keys: Callable[[], KeyRing], make_keys: Callable[[], KeyRing]
+) -> ChunkPlace:
+    """Open `[recording] chunk_store`; nothing is read yet.
+
+    Raises:
+        SettingsError: it cannot be used as it is set.
+    """
+    location = parse_location(text)
+    try:
+        return ChunkPlace(
+            chunks=open_chunk_store(location), url=url_of(location), open_keys=open_keys, make_keys=make_keys
+        )
+    except StoreSetupError as error:
+        raise SettingsError(f"[recording] chunk_store cannot be used: {error}") from error
 
 
 class StoredRecordings:
@@ -37,18 +80,14 @@ class StoredRecordings:
     whether it is held) and `CustodyError` (the store or the keys cannot be reached, or it lies elsewhere).
 
     Args:
-        chunks: the chunk store.
-        url: of it, as recorders name theirs.
-        open_keys: reads the keys that are there; raises KeyFileError.
+        place: where they lie.
         clock: gives moments.
     """
 
-    def __init__(
-        self, *, chunks: ChunkStore, url: str, open_keys: Callable[[], KeyRing], clock: Clock
-    ) -> None:
-        self._chunks = chunks
-        self.url = url
-        self._open_keys = open_keys
+    def __init__(self, *, place: ChunkPlace, clock: Clock) -> None:
+        self._chunks = place.chunks
+        self.url = place.url
+        self._open_keys = place.open_keys
         self._clock = clock
         self._threads = Threads("custody", threads=2, waiting=64)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Final
 
 from aiohttp import web
@@ -18,6 +19,7 @@ from orchestrator.web import (
     record_routes,
     recording_routes,
     session_routes,
+    storage_routes,
     webhook_routes,
     webhook_target_routes,
     worker_routes,
@@ -31,18 +33,23 @@ from orchestrator.web.session_routes import STREAMS
 from orchestrator.web.sse import EventStreams
 from orchestrator.web.worker_routes import WORKER_SOCKETS
 from orchestrator.web.worker_sockets import WorkerSockets
+from vault.uploads import MAX_PART_BYTES
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """One route. ``is_lasting``: its answer lasts (a stream, a socket), so it has no HEAD."""
+    """One route. ``is_lasting``: its answer lasts (a stream, a socket), so it has no HEAD.
+
+    ``max_body_bytes``: what `Expect` may announce; the handler reads no more either.
+    """
 
     method: str
     path: str
     handler: Handler
     is_lasting: bool = False
+    max_body_bytes: int = MAX_BODY_BYTES
 
 
 API: Final = "/api/v1"
@@ -87,6 +94,9 @@ ROUTES: Final = (
     Route("GET", f"{_RECORDING}/hls/{{track}}/{{run}}/{{part}}", hls_routes.hls_part),
     Route("GET", "/recordings/{recording_id}/play", player_routes.play),
     Route("GET", "/player/{name}", player_routes.player_file),
+    Route("POST", f"{API}/storage/chunks", storage_routes.store_chunk, max_body_bytes=MAX_PART_BYTES),
+    Route("GET", f"{API}/storage/chunks/{{chunk_id}}", storage_routes.get_chunk),
+    Route("POST", f"{API}/storage/merkle", storage_routes.close_upload),
     Route("POST", f"{API}/microservices/register", worker_routes.register_worker),
     Route("GET", f"{API}/microservices", worker_routes.list_workers),
     Route("GET", _SERVICE, worker_routes.get_service),
@@ -128,14 +138,17 @@ def build_app(services: Services) -> web.Application:
 
 
 def _add(app: web.Application, route: Route, path: str) -> None:
-    app.router.add_route(route.method, path, route.handler, expect_handler=_expect)
+    expect = partial(_expect, max_body_bytes=route.max_body_bytes)
+    app.router.add_route(route.method, path, route.handler, expect_handler=expect)
     if route.method == "GET" and not route.is_lasting:
         app.router.add_route("HEAD", path, route.handler)
 
 
-async def _expect(request: web.Request) -> web.StreamResponse | None:
+async def _expect(request: web.Request, *, max_body_bytes: int) -> web.StreamResponse | None:
     """Answer `Expect`: go on with the body, unless it is too large or the expectation is unknown."""
-    problem = expectation_problem(request.headers.get("Expect", ""), request.content_length)
+    problem = expectation_problem(
+        request.headers.get("Expect", ""), request.content_length, max_body_bytes=max_body_bytes
+    )
     if problem is not None:
         return error_response(problem, request_id_of(request))  # the middleware comes after this
     await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")

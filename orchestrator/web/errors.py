@@ -248,11 +248,15 @@ def _framework_problem(error: web.HTTPException) -> Problem | None:
     return _problem(error.status, name, sentence, headers=headers)
 
 
-def expectation_problem(expect: str, content_length: int | None) -> Problem | None:
+def expectation_problem(
+    expect: str, content_length: int | None, *, max_body_bytes: int = MAX_BODY_BYTES
+) -> Problem | None:
     """Say why a body that was announced by `Expect` is not wanted; None when it is."""
     if expect.lower() != "100-continue":
         return _problem(417, *_FRAMEWORK[417])
-    return _problem(413, *_FRAMEWORK[413]) if (content_length or 0) > MAX_BODY_BYTES else None
+    if (content_length or 0) <= max_body_bytes:
+        return None
+    return _problem(413, "PayloadTooLarge", f"the body is over the limit of {max_body_bytes} bytes")
 
 
 def bad_http_problem(status: int) -> Problem:

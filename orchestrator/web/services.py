@@ -21,6 +21,7 @@ from orchestrator.service.recordings import RecordingControl
 from orchestrator.service.registry import Registry
 from orchestrator.service.repeats import Repeats
 from orchestrator.service.sessions import Sessions
+from orchestrator.service.uploads import Uploads
 from orchestrator.service.webhooks import Webhooks
 from orchestrator.settings import Settings
 from orchestrator.web.metrics import Metrics
@@ -55,6 +56,7 @@ class Services:
     recording_control: RecordingControl
     playback: Playback
     keeping: Keeping
+    uploads: Uploads
     webhooks: Webhooks
     verifier: WebhookVerifier
     outgoing: OutgoingWebhooks

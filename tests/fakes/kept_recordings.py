@@ -10,7 +10,7 @@ from orchestrator.core.ids import RecordingId, SessionId
 from orchestrator.core.recording import Checkpoint, RecordingStatus
 from orchestrator.recording_settings import RecordingSettings
 from orchestrator.service.keeping import Keeping
-from orchestrator.service.stored_recordings import StoredRecordings
+from orchestrator.service.stored_recordings import ChunkPlace
 from tests.fakes.assembly import Assembly
 from tests.fakes.chunk_stores import MemoryChunkStore
 from tests.fakes.recordings import make_key_ring, write_recording
@@ -37,13 +37,13 @@ class Kept:
 
     def __post_init__(self) -> None:
         self.catalog = self.running.store.catalog
-        self.stored = StoredRecordings(
-            chunks=self.chunks, url=STORE, open_keys=lambda: self.keys, clock=self.running.clock
+        place = ChunkPlace(
+            chunks=self.chunks, url=STORE, open_keys=lambda: self.keys, make_keys=lambda: self.keys
         )
         self.keeping = Keeping(
             catalog=self.catalog,
             sessions=self.running.sessions,
-            stored=self.stored,
+            place=place,
             clock=self.running.clock,
             settings=self.settings,
             forget=self.forgotten.append,

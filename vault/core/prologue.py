@@ -21,8 +21,8 @@ class TrackPrologue(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     """What one init run carries.
 
     Attributes:
-        kind: audio or video.
-        codec: FFmpeg's name, such as ``h264`` or ``opus``.
+        kind: audio or video; data of an upload.
+        codec: FFmpeg's name, such as ``h264`` or ``opus``; empty for data.
         mime: container and codec as Media Source Extensions take them, such as
             ``video/mp4; codecs="avc1.42e01f"``.
         identity: the participant who published the track.
@@ -33,7 +33,7 @@ class TrackPrologue(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
         channels: 0 for video.
     """
 
-    kind: Literal["audio", "video"]
+    kind: Literal["audio", "video", "data"]
     codec: str
     mime: str
     identity: str

@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 
 from orchestrator.core.catalog import CatalogEntry, CatalogRecord, Custody, Deletion, Hold
-from orchestrator.core.errors import IllegalTransitionError, RecordingHeldError
+from orchestrator.core.errors import IllegalTransitionError, RecordingHeldError, SettingsError
 from orchestrator.core.ids import RecordingId, SessionId
 from orchestrator.core.recording import RecordingStatus
-from orchestrator.service.stored_recordings import StoredRecordings
+from orchestrator.service.stored_recordings import ChunkPlace, StoredRecordings, open_chunk_place
 from tests.fakes.clock import START, FakeClock
 from tests.fakes.recordings import RECORDING, make_key_ring, write_recording
 from vault.adapters.dir_store import DirChunkStore
@@ -25,7 +25,8 @@ DELETION = Deletion(cause="asked", by="anna", asked_at=START)
 @pytest.fixture
 async def stored(tmp_path: Path) -> AsyncIterator[StoredRecordings]:
     chunks = DirChunkStore(tmp_path)
-    made = StoredRecordings(chunks=chunks, url=tmp_path.as_uri(), open_keys=lambda: KEYS, clock=FakeClock())
+    place = ChunkPlace(chunks=chunks, url=tmp_path.as_uri(), open_keys=lambda: KEYS, make_keys=lambda: KEYS)
+    made = StoredRecordings(place=place, clock=FakeClock())
     yield made
     made.close()
 
@@ -75,3 +76,10 @@ async def test_a_recording_of_another_key_is_not_ours_to_destroy(
     with pytest.raises(IllegalTransitionError, match="is left as it is: "):
         await stored.delete(entry(), DELETION)
     assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_a_chunk_store_that_cannot_be_used_is_a_wrong_setting(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.delenv(name, raising=False)
+    with pytest.raises(SettingsError, match=r"chunk_store cannot be used: .*set AWS_ACCESS_KEY_ID"):
+        open_chunk_place("s3://bucket/prefix", open_keys=lambda: KEYS, make_keys=lambda: KEYS)
