@@ -287,13 +287,18 @@ class Offer(_JobFrame, frozen=True, kw_only=True, tag="offer"):
 
 
 class RecordingTask(_Shape, frozen=True, kw_only=True):
-    """What to do: capture a room, the controls up to ``op`` done already, or complete what another left."""
+    """What to do: capture a room, the controls up to ``op`` done already, or complete what another left.
+
+    ``closes`` says at which size earlier attempts were closed by their successors; what those wrote after it
+    is no part of the recording.
+    """
 
     recording_id: str
     task: Literal["capture", "complete"] = "capture"
     op: int = 0
     paused: bool = False
     gaps: list[dict[str, Any]] = []
+    closes: list[dict[str, Any]] = []
     mode: str = "passthrough"
     quality: str = "high"
     format: str = "mp4"

@@ -9,8 +9,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from vault.attempts import VerifiedAttempt
+from vault.continuity import read_continuity
 from vault.core.checkpoint import TreeHead, encode_checkpoint, recording_root
-from vault.core.coverage import CoverageBuilder, find_gaps
+from vault.core.coverage import CoverageBuilder
 from vault.core.ids import RecordingId
 from vault.core.layout import MANIFEST_NAME, checkpoint_name, chunk_name
 from vault.core.manifest import (
@@ -19,7 +20,6 @@ from vault.core.manifest import (
     Gap,
     Manifest,
     ManifestAttempt,
-    ManifestTrack,
     decode_manifest,
     encode_manifest,
     place_track,
@@ -38,7 +38,7 @@ class RecordingFacts:
 
     Attributes:
         session: the session's id, opaque here; 1 to 256 characters.
-        capture: how the media was taken.
+        capture: how the media was meant to be taken; what was encoded by a recorder is ``decoded`` anyway.
         cut_marks_us: Unix times in microseconds at which capture was told to stop or pause.
         gaps: declared gaps in Unix microseconds (`Gap.start_us`, `Gap.end_us`), such as a pause; the gaps
             between attempts are found here.
@@ -112,6 +112,9 @@ def complete_recording(
         for attempt, result in zip(attempts, verified, strict=True)
         for coverage in result.tracks
     ]
+    continuity = read_continuity(
+        store.files(recording_id), key_ring, recording_id=recording_id, attempts=verified
+    )
     declared = [
         Gap(start_us=gap.start_us - media_start_us, end_us=gap.end_us - media_start_us, reason=gap.reason)
         for gap in facts.gaps
@@ -119,12 +122,12 @@ def complete_recording(
     manifest = Manifest(
         recording=recording_id,
         session=facts.session,
-        capture=facts.capture,
+        capture="decoded" if continuity.was_encoded else facts.capture,
         media_start_us=media_start_us,
         attempts=attempts,
         root=recording_root(recording_id, (attempt.head for attempt in attempts)).hex(),
         tracks=tracks,
-        gaps=sorted(declared + _takeover_gaps(tracks), key=lambda gap: (gap.start_us, gap.end_us)),
+        gaps=sorted(declared + continuity.takeover_gaps(tracks), key=lambda gap: (gap.start_us, gap.end_us)),
         cut_marks_us=sorted(mark - media_start_us for mark in facts.cut_marks_us),
     )
     note = encode_manifest(manifest, public_key=key_ring.public_key, sign=key_ring.sign)
@@ -172,15 +175,6 @@ def _cut_at_close(result: VerifiedAttempt, close: AttemptClose) -> VerifiedAttem
     if close.closed == "own" and not all(track.has_last for track in tracks):
         raise IntegrityError(f"attempt {close.attempt} closed itself, but a track lacks its final chunk")
     return VerifiedAttempt(attempt=close.attempt, chunks=chunks, tracks=tracks)
-
-
-def _takeover_gaps(tracks: Sequence[ManifestTrack]) -> list[Gap]:
-    spans: dict[int, tuple[int, int]] = {}
-    for track in tracks:
-        start_us, end_us = spans.get(track.attempt, (track.start_us, track.end_us))
-        spans[track.attempt] = (min(start_us, track.start_us), max(end_us, track.end_us))
-    gaps = find_gaps(sorted(spans.values()))
-    return [Gap(start_us=start, end_us=end, reason="takeover") for start, end in gaps]
 
 
 def _store_final_checkpoint(

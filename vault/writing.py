@@ -368,11 +368,21 @@ class AttemptWriter:
     def _forget(self, older: SignedCheckpoint) -> None:
         # A newer checkpoint is stored, so this one proves nothing more; left over, it does no harm either.
         # Not so once there is a manifest: this writer was taken for dead, and may have been closed there.
-        recording_id = self._scope.recording_id
-        try:
-            self._store.files(recording_id).read(MANIFEST_NAME, max_bytes=MAX_NOTE_BYTES)
-        except FileMissingError:
-            with suppress(StoreError):
-                self._store.delete(recording_id, checkpoint_name(older.head.attempt, older.head.size))
-        except (StoreError, IntegrityError):
+        # It may have been so between the look and the removal: then the checkpoint is put back.
+        if not self._is_open():
             return
+        recording_id, name = self._scope.recording_id, checkpoint_name(older.head.attempt, older.head.size)
+        with suppress(StoreError):
+            self._store.delete(recording_id, name)
+        if not self._is_open():
+            self._store.put(recording_id, name, older.note.encode())
+
+    def _is_open(self) -> bool:
+        """Whether there is certainly no manifest yet."""
+        try:
+            self._store.files(self._scope.recording_id).read(MANIFEST_NAME, max_bytes=MAX_NOTE_BYTES)
+        except FileMissingError:
+            return True
+        except (StoreError, IntegrityError):
+            return False
+        return False

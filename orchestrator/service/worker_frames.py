@@ -52,6 +52,11 @@ def assign_frame(session: Session, job: Job, token: Token, recording: RecordingT
             {"start_us": pause.start_us, **({} if pause.end_us is None else {"end_us": pause.end_us})}
             for pause in session.recording.pauses
         ],
+        closes=[
+            {"attempt": checkpoint.attempt, "tree_size": checkpoint.size, "root": checkpoint.root}
+            for checkpoint in session.recording.checkpoints
+            if checkpoint.is_closed
+        ],
         mode=session.recording.mode or recording.mode,
         quality=session.recording.quality or recording.quality,
         format=session.recording.format or recording.format,

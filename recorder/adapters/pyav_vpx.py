@@ -63,7 +63,8 @@ class Vp8Encoder:
             size = f"{self._width}x{self._height}"
             raise CaptureError(f"no encoder for {size} VP8: {error.strerror}") from error
         self._codec = codec
-        self.format = vp8_format(CodecSetup(codec="vp8", width=self._width, height=self._height))
+        setup = CodecSetup(codec="vp8", width=self._width, height=self._height)
+        self.format = vp8_format(setup, written_by=b"Lavf")  # as FFmpeg's own heads say it
 
     def encode(self, picture: Picture, *, pts: int, is_keyframe: bool) -> list[Packet]:
         """Encode one picture."""

@@ -21,8 +21,8 @@ _KEY, _OTHER = 0x80, 0x00
 _MAX_BLOCK_TIME: Final = 0x7FFF
 
 
-def vp8_format(setup: CodecSetup) -> TrackFormat:
-    """Give the init run of a VP8 track of this size."""
+def vp8_format(setup: CodecSetup, *, written_by: bytes = b"greenroom") -> TrackFormat:
+    """Give the init run of a VP8 track of this size; ``written_by`` names who encoded it, if we did."""
     header = _element(
         "1A45DFA3",
         _number("4286", 1),
@@ -37,7 +37,7 @@ def vp8_format(setup: CodecSetup) -> TrackFormat:
         "1549A966",
         _number("2AD7B1", 1_000_000),
         _element("4D80", b"greenroom"),
-        _element("5741", b"greenroom"),
+        _element("5741", written_by),
     )
     video = _element("E0", _number("B0", setup.width), _number("BA", setup.height))
     entry = _element(

@@ -5,6 +5,7 @@ Source: recording.md §3 (fencing, completer).
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -14,11 +15,14 @@ from recorder.service.outbox import Outbox
 from vault.completion import RecordingFacts, complete_recording, settle_recording
 from vault.core.ids import parse_recording_id
 from vault.core.manifest import AttemptClose, CaptureMode, Gap
+from vault.errors import VaultError
 from vault.listing import read_listing
 from vault.ports import ChunkStore, KeyRing
 from vault.recovery import recover_attempt
 from vault.verification import check_recording
 from vault.writing import AttemptWriter
+
+_log = logging.getLogger("greenroom.recorder")
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,9 +57,12 @@ class Archive:
         """Make the way from sealing to the store for an attempt."""
         return Outbox(writer.recording_id, writer.attempt, self.spool)
 
-    def close_earlier(self, recording_id: str, *, before: int) -> list[AttemptClose]:
+    def close_earlier(
+        self, recording_id: str, *, before: int, committed: Sequence[AttemptClose] = ()
+    ) -> list[AttemptClose]:
         """Close the attempts before this one where their longest verified run ends.
 
+        Those that were closed before stay as they are ``committed``, whatever was stored since.
         What an earlier recorder on this machine left in the spool is put first, so that it counts.
 
         Raises:
@@ -67,8 +74,10 @@ class Archive:
                 self.spool, self.store, self.key_ring.public_key, recording_id=recording_id, before=before
             )
         files = self.store.files(parse_recording_id(recording_id))
+        known = {close.attempt: close for close in committed}
         return [
-            recover_attempt(
+            known.get(attempt)
+            or recover_attempt(
                 files,
                 self.key_ring.public_key,
                 recording_id=parse_recording_id(recording_id),
@@ -94,7 +103,7 @@ class Archive:
             VaultError: what is stored does not lead to the closed heads, or the store refused.
         """
         if self.is_complete(recording_id):
-            self.settle(recording_id)
+            self._settle(recording_id)
         else:
             complete_recording(
                 self.store,
@@ -106,8 +115,18 @@ class Archive:
                 ),
             )
 
-    def settle(self, recording_id: str) -> None:
-        """Sweep what is no part of a recording that has its manifest; see `settle_recording`."""
+    def remove_late(self, recording_id: str) -> None:
+        """Remove what an attempt stored after its recording was completed by another; a failure is logged.
+
+        Before that nothing is removed: the completer will do it.
+        """
+        try:
+            if self.is_complete(recording_id):
+                self._settle(recording_id)
+        except VaultError as error:
+            _log.warning("what came after the end of recording %s stays: %s", recording_id, error)
+
+    def _settle(self, recording_id: str) -> None:
         settle_recording(self.store, self.key_ring, recording_id=parse_recording_id(recording_id))
 
     def verify(self, recording_id: str) -> str:

@@ -43,7 +43,13 @@ class EarlierAttempts:
     def close(self) -> asyncio.Task[list[AttemptClose]]:
         """Close them; every call gives the same task."""
         if self._closing is None:
-            act = partial(self._archive.close_earlier, self._plan.recording_id, before=self._plan.attempt)
+            plan = self._plan
+            act = partial(
+                self._archive.close_earlier,
+                plan.recording_id,
+                before=plan.attempt,
+                committed=plan.closes,
+            )
             self._closing = asyncio.create_task(insist(act, within_s=self._within_s))
             self._closing.add_done_callback(self._take)
         return self._closing

@@ -16,7 +16,7 @@ from recorder.core.states import RecordingState
 from recorder.ports import Clock, Encoders, Reporter, TrackSource
 from recorder.service.archive import Archive
 from recorder.service.recording import Recording
-from recorder.service.recording_plan import RecordingPlan
+from recorder.service.recording_plan import RecordingPlan, committed_closes
 from sdk.hooks import WorkerHandler
 from sdk.job import EndReason, Job
 from sdk.wire import Control
@@ -71,6 +71,7 @@ class RecorderHandler(WorkerHandler):
                 is_paused=task.paused,
                 op=task.op,
                 pauses=task.gaps,
+                closes=committed_closes(task.closes),
             ),
             archive=self._parts.archive,
             encoders=self._parts.encoders(task.quality, task.format),

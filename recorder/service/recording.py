@@ -178,13 +178,17 @@ class Recording:
             await self._earlier.stop()
 
     async def abort(self) -> None:
-        """Stop at once and store nothing more: another attempt holds the recording."""
+        """Stop at once, store nothing more: another attempt holds the recording. Remove what came late."""
         self.cut()
         if self._path is not None:
             self._path.abort()
         if self._tracks is not None:
             self._tracks.end()
         await self._earlier.stop()
+        if self._path is not None:
+            # The put under way ends first.
+            await asyncio.to_thread(partial(self._path.finish, within_s=HAND_OVER_S))
+            await asyncio.to_thread(self._archive.remove_late, self._plan.recording_id)
 
     # --- opening ---
 

@@ -14,6 +14,7 @@ from tests.fakes.recordings import (
     MILLISECONDS,
     PROLOGUE,
     RECORDING,
+    complete,
     make_key_ring,
     open_writer,
     put_init,
@@ -22,9 +23,12 @@ from tests.fakes.recordings import (
 )
 from vault.core.checkpoint import decode_checkpoint
 from vault.core.chunk_header import ChunkKind
+from vault.core.ids import RecordingId
 from vault.core.merkle import root_hash
 from vault.core.sealing import chunk_nonce, verify_chunk
 from vault.errors import ChunkExistsError, StoreError
+from vault.recovery import recover_attempt
+from vault.verification import check_recording
 from vault.writing import AttemptWriter, SealedChunk
 
 RING = make_key_ring()
@@ -131,6 +135,33 @@ def test_one_checkpoint_is_kept(store: MemoryChunkStore, writer: AttemptWriter) 
         writer.checkpoint()
     names = [name for name in store.recordings[RECORDING] if "checkpoint" in name]
     assert names == ["1/checkpoint-0000000006"]
+
+
+class SlowlyRemovingStore(MemoryChunkStore):
+    """Lets something happen between a writer's look for a manifest and its removal of a checkpoint."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.before_delete: Callable[[], object] = lambda: None
+
+    def delete(self, recording_id: RecordingId, name: str) -> None:
+        happen, self.before_delete = self.before_delete, lambda: None
+        happen()
+        super().delete(recording_id, name)
+
+
+def test_a_checkpoint_that_becomes_the_closed_one_while_it_is_removed_is_put_back() -> None:
+    store = SlowlyRemovingStore()
+    woken = open_writer(store, RING)
+    write_seconds(woken, tracks=[1])
+    woken.checkpoint()
+    close = recover_attempt(store.files(RECORDING), RING.public_key, recording_id=RECORDING, attempt=1)
+    store.before_delete = lambda: complete(store, RING, close)
+    woken.put(seal(woken, 3))
+    woken.checkpoint()
+    assert "1/checkpoint-0000000004" in store.recordings[RECORDING]
+    report = check_recording(store.files(RECORDING), RING.public_key, recording_id=RECORDING).report
+    assert report.exit_code == 0, report.sentences()
 
 
 def test_nothing_is_acknowledged_before_its_checkpoint_is_stored(

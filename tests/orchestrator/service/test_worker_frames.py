@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import timedelta
 
 from msgspec import UNSET
 
+from orchestrator.core.recording import Checkpoint
 from orchestrator.ports import Token
 from orchestrator.service.worker_frames import assign_frame, offer_frame
 from sdk.wire import RecordingTask
@@ -36,3 +38,17 @@ def test_the_recorder_is_told_what_to_record() -> None:
     assert isinstance(frame.recording, RecordingTask)
     assert (frame.recording.recording_id, frame.recording.task) == ("rec1", "capture")
     assert (frame.recording.quality, frame.recording.keyframe_interval_s) == ("medium", 2.0)
+
+
+def test_the_next_recorder_is_told_where_earlier_attempts_were_closed() -> None:
+    played = play(opened(record=True), CREATED, offer(), accept())
+    recording = played.session.recording
+    assert recording is not None
+    checkpoints = (
+        Checkpoint(attempt=1, size=7, root="ab", is_closed=True),
+        Checkpoint(attempt=2, size=3, root="cd"),
+    )
+    session = replace(played.session, recording=replace(recording, checkpoints=checkpoints))
+    frame = assign_frame(session, played.job("recorder"), TOKEN, SETTINGS)
+    assert isinstance(frame.recording, RecordingTask)
+    assert frame.recording.closes == [{"attempt": 1, "tree_size": 7, "root": "ab"}]

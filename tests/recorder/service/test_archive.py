@@ -48,6 +48,43 @@ def test_only_attempts_before_ones_own_are_closed(archive: Archive) -> None:
     ]
 
 
+def test_what_is_stored_after_a_committed_close_stays_out(archive: Archive) -> None:
+    """Its recorder froze, was closed by attempt 2, woke and wrote on; attempt 3 goes on."""
+    assert isinstance(archive.store, MemoryChunkStore)
+    stored = archive.store.recordings.setdefault(RECORDING, {})
+    leave_behind(archive, 1)
+    late = {name: data for name, data in stored.items() if name.endswith(("chunk-0000000003", "-0000000004"))}
+    for name in late:
+        del stored[name]
+    committed = archive.close_earlier(RECORDING, before=2)
+    stored.update(late)
+    leave_behind(archive, 2)
+    assert [close.size for close in archive.close_earlier(RECORDING, before=3)] == [4, 4]  # the control
+    closes = archive.close_earlier(RECORDING, before=3, committed=committed)
+    assert [close.size for close in closes] == [3, 4]
+    archive.complete(RECORDING, session_id="s", closes=closes, cut_marks_us=[], capture="decoded")
+    assert archive.verify(RECORDING) == ""
+    assert "1/chunk-0000000003" not in stored
+
+
+def test_what_came_too_late_is_removed_once_there_is_a_manifest(archive: Archive) -> None:
+    leave_behind(archive, 1)
+    assert isinstance(archive.store, MemoryChunkStore)
+    stored = archive.store.recordings[RECORDING]
+    stored["1/chunk-0000000009"] = b"late"
+    archive.remove_late(RECORDING)
+    assert "1/chunk-0000000009" in stored
+    del stored["1/chunk-0000000009"]
+    closes = archive.close_earlier(RECORDING, before=9)
+    archive.complete(RECORDING, session_id="s", closes=closes, cut_marks_us=[], capture="decoded")
+    stored["1/chunk-0000000009"] = b"late"
+    archive.remove_late(RECORDING)
+    assert "1/chunk-0000000009" not in stored
+    stored["manifest"] = b"broken"
+    archive.remove_late(RECORDING)  # nothing is done, and nothing raised
+    assert stored["manifest"] == b"broken"
+
+
 def test_what_earlier_attempts_left_becomes_a_complete_recording(archive: Archive) -> None:
     leave_behind(archive, 1)
     leave_behind(archive, 2)
