@@ -289,8 +289,7 @@ class Offer(_JobFrame, frozen=True, kw_only=True, tag="offer"):
 class RecordingTask(_Shape, frozen=True, kw_only=True):
     """What to do: capture a room, the controls up to ``op`` done already, or complete what another left.
 
-    ``closes`` says at which size earlier attempts were closed by their successors; what those wrote after it
-    is no part of the recording.
+    ``closes``: where earlier attempts were closed; what those wrote since is no part of the recording.
     """
 
     recording_id: str

@@ -37,8 +37,14 @@ class Verdict(msgspec.Struct, kw_only=True):
     exit_code: int = -1
 
 
-def judge(folder: Path, key_ring: KeyRing) -> Verdict:
-    """Verify, play and complete what is in a folder that `recorders.record` wrote to. Blocking."""
+def judge(folder: Path, key_ring: KeyRing, *, killed_s: float = 0.0) -> Verdict:
+    """Verify, play and complete what is in a folder that `recorders.record` wrote to. Blocking.
+
+    Args:
+        folder: the trial's.
+        key_ring: what it was sealed with.
+        killed_s: monotonic time of the kill; 0 when it is not known.
+    """
     witness, verdict = Witness(folder / "witness"), Verdict()
     path, head = folder / "recordings" / RECORDING, witness.head
     verdict.acknowledged = 0 if head is None else head.size
@@ -61,9 +67,9 @@ def judge(folder: Path, key_ring: KeyRing) -> Verdict:
             verdict.wrong.append(f"is not exported: {error}")
     verdict.video_loss_s = max(0.0, (witness.pictures - verdict.pictures) / FRAMES_PER_S)
     verdict.audio_loss_s = max(0.0, (witness.sounds - verdict.sounds) / PACKETS_PER_S)
-    verdict.lag_s = witness.lag_s
+    verdict.lag_s = witness.lag_s(killed_s)
     for name, loss_s in (("video", verdict.video_loss_s), ("audio", verdict.audio_loss_s)):
-        if loss_s > MAX_LOSS_S + witness.lag_s:
+        if loss_s > MAX_LOSS_S + verdict.lag_s:
             verdict.wrong.append(f"{loss_s:.2f} s of {name} are lost")
     if verdict.exit_code in (0, 3):
         _complete(folder, key_ring, witness, verdict)

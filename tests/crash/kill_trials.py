@@ -46,6 +46,7 @@ class Trial(msgspec.Struct, kw_only=True):
     call: str = ""  # the one that it died at
     seen: list[str] = []  # all of them, of the one that was to live
     is_killed: bool = False
+    killed_s: float = 0.0
     verdict: Verdict = msgspec.field(default_factory=Verdict)
 
 
@@ -120,6 +121,7 @@ class Trials:
         if code != (-signal.SIGKILL if traced.is_killed else 0):
             raise SystemExit(f"the recorder of trial {trial.number} ended with {code}")
         trial.calls, trial.is_killed = len(traced.calls), traced.is_killed
+        trial.killed_s = traced.killed_s
         trial.call = traced.calls[-1] if traced.is_killed else ""
         trial.seen = [] if trial.kill_at else traced.calls
         tried = self._tries[trial.number] = self._tries.get(trial.number, 0) + 1
@@ -137,7 +139,7 @@ class Trials:
             try:
                 os.setpriority(os.PRIO_PROCESS, 0, 0)
                 signal.alarm(int(DEADLINE_S))
-                verdict = judge(self._place(trial), self._key_ring)
+                verdict = judge(self._place(trial), self._key_ring, killed_s=trial.killed_s)
                 (self._place(trial) / "verdict").write_bytes(msgspec.json.encode(verdict))
                 code = 0
             finally:

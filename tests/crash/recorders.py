@@ -46,7 +46,8 @@ class WitnessedStore(DirChunkStore):
 
     def put(self, recording_id: RecordingId, name: str, data: bytes) -> None:
         """Store, then tell."""
-        super().put(recording_id, name, data)
+        with self._witness.putting():
+            super().put(recording_id, name, data)
         place = parse_name(name)
         if isinstance(place, CheckpointFile):
             public_key = self._key_ring.public_key

@@ -15,6 +15,7 @@ import os
 import platform
 import signal
 import struct
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -59,6 +60,7 @@ class Traced:
         folder: only calls on files below it count, as far as they name a descriptor.
         kill_at: number of the call, from 1, before which it dies; None lets it live.
         calls: names of those that it made, or was about to make when it died.
+        killed_s: monotonic time of its death.
     """
 
     pid: int
@@ -66,6 +68,7 @@ class Traced:
     kill_at: int | None
     calls: list[str] = field(default_factory=list)
     is_killed: bool = False
+    killed_s: float = 0.0
 
 
 class Tracer:
@@ -120,7 +123,7 @@ class Tracer:
             return traced.is_killed
         traced.calls.append(name)
         if len(traced.calls) == traced.kill_at:
-            traced.is_killed = True
+            traced.is_killed, traced.killed_s = True, time.monotonic()
             os.kill(traced.pid, signal.SIGKILL)  # it stands before the call, which the kernel then leaves out
         return traced.is_killed
 

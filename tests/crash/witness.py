@@ -7,12 +7,15 @@ kernel is needed to write it, so none can be cut short.
 from __future__ import annotations
 
 import mmap
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
 from vault.core.checkpoint import TreeHead
 
-_PICTURES, _SOUNDS, _HEADS, _LAG_US, _SLOTS = 0, 1, 2, 3, 8  # places of 8 bytes
+_PICTURES, _SOUNDS, _HEADS, _LAG_US, _PUT_SINCE_US, _SLOTS = 0, 1, 2, 3, 4, 8  # places of 8 bytes
 _SLOT: Final = 8
 _PAGE: Final = 4096
 
@@ -30,6 +33,18 @@ class Witness:
     def fed(self, pictures: int, sounds: int, lag_s: float) -> None:
         """The recorder has taken so many, the last of them so late."""
         self._words[_PICTURES], self._words[_SOUNDS] = pictures, sounds
+        self._lagged(lag_s)
+
+    @contextmanager
+    def putting(self) -> Iterator[None]:
+        """A put goes on. In memory it costs nothing, so its time is the machine's."""
+        began_s = time.monotonic()
+        self._words[_PUT_SINCE_US] = round(began_s * 1_000_000)
+        yield
+        self._words[_PUT_SINCE_US] = 0
+        self._lagged(time.monotonic() - began_s)
+
+    def _lagged(self, lag_s: float) -> None:
         self._words[_LAG_US] = max(self._words[_LAG_US], round(lag_s * 1_000_000))
 
     def acknowledged(self, head: TreeHead) -> None:
@@ -52,10 +67,10 @@ class Witness:
         """Blocks of sound captured."""
         return self._words[_SOUNDS]
 
-    @property
-    def lag_s(self) -> float:
-        """How late the machine let the recorder be at most: what no recorder can help."""
-        return self._words[_LAG_US] / 1_000_000
+    def lag_s(self, killed_s: float) -> float:
+        """How late the machine let the recorder be at most until then: what no recorder can help."""
+        since_us = self._words[_PUT_SINCE_US]
+        return max(self._words[_LAG_US] / 1_000_000, killed_s - since_us / 1_000_000 if since_us else 0.0)
 
     @property
     def head(self) -> TreeHead | None:
