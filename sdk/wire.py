@@ -287,17 +287,14 @@ class Offer(_JobFrame, frozen=True, kw_only=True, tag="offer"):
 
 
 class RecordingTask(_Shape, frozen=True, kw_only=True):
-    """What to do: capture a room, the controls up to ``op`` done already, or complete what another left.
-
-    ``closes``: where earlier attempts were closed; what those wrote since is no part of the recording.
-    """
+    """What to do: capture a room, the controls up to ``op`` done already, or complete what another left."""
 
     recording_id: str
     task: Literal["capture", "complete"] = "capture"
     op: int = 0
     paused: bool = False
     gaps: list[dict[str, Any]] = []
-    closes: list[dict[str, Any]] = []
+    closes: list[dict[str, Any]] = []  # of earlier attempts, as committed
     mode: str = "passthrough"
     quality: str = "high"
     format: str = "mp4"
