@@ -39,18 +39,17 @@ MEDIA, INIT, LAST = 0, 1, 2
 ID, WHOLE, HEX16, HEX32 = range(1, 2**32), range(1 - 2**53, 2**53), "[0-9a-f]{32}", "[0-9a-f]{64}"
 KEY_RECORD: dict[str, Any] = {"format": "greenroom-key-record/1", "recording": UUID_TEXT, "attempt": ID}
 KEY_RECORD |= {"revision": ID, "tenant": HEX16, "wall_start_us": WHOLE, "salt": HEX32, "commitment": HEX32}
-KEY_RECORD |= {"kek_id": "[0-9a-f]{16}", "wrap": "aes-256-gcm", "wrapped_key": "[A-Za-z0-9+/]{80}"}
+KEY_RECORD |= {"kek_id": "[^ ]*", "wrap": "[^ ]*", "wrapped_key": "[^ ]{2,1364}|[^ ]{1366}=="}
+WRAPPED = r"(?a)aes-256-gcm [0-9a-f]{16} [^ =]{80}|vault-transit [\w.-]{1,128}:[1-9]\d{0,9} [^ ]+"  # §5.1
 CLOSE: dict[str, Any] = {"attempt": ID, "size": range(2**32), "root": HEX32, "closed": "own|recovered"}
 CLOSE |= {"wall_start_us": WHOLE}
 GAP = {"start_us": WHOLE, "end_us": WHOLE, "reason": ".*"}
 MANIFEST: dict[str, Any] = {"format": "greenroom-manifest/1", "recording": UUID_TEXT, "session": ".{1,256}"}
 MANIFEST |= {"capture": "passthrough|decoded|upload", "tenant": HEX16, "attempts": [CLOSE], "root": HEX32}
 MANIFEST |= {"media_start_us": WHOLE, "tracks": [dict], "gaps": [GAP], "cut_marks_us": [WHOLE]}
-GRAVE: dict[str, Any] = {"attempt": ID, "size": range(2**32), "root": HEX32, "tenant": HEX16}
-GRAVE |= {"wall_start_us": WHOLE}
 CUSTODY: dict[str, Any] = {"format": "greenroom-custody/1", "recording": UUID_TEXT, "number": ID}
 CUSTODY |= {"action": "hold|release|shred", "at_us": WHOLE, "by": ".{1,256}", "reason": ".{1,1000}"}
-CUSTODY |= {"attempts": [GRAVE]}
+CUSTODY |= {"attempts": [{field: CLOSE[field] for field in CLOSE if field != "closed"} | {"tenant": HEX16}]}
 MAY_FOLLOW = {"": ("hold", "shred"), "hold": ("release",), "release": ("hold", "shred"), "shred": ()}
 
 
@@ -315,6 +314,9 @@ class Verification:
             with self.blaming(name := f"{attempt}/key-record-{revision:010}"):
                 record = self.read_fields(name, f"{attempt}/key-record", KEY_RECORD)
                 need((record["attempt"], record["revision"]) == (attempt, revision), "of another place")
+                key = record["wrapped_key"]
+                is_known = re.fullmatch(WRAPPED, f"{record['wrap']} {record['kek_id']} {key}")
+                need(is_known and b64encode(b64decode(key)).decode() == key, "no wrapped key of a known way")
                 same = [record[field] for field in ("tenant", "wall_start_us", "salt", "commitment")]
                 need(same == (fixed or same), "changes what is the same in all revisions")
                 fixed = same
