@@ -379,12 +379,14 @@ async def run(settings: Settings) -> None:
             ):
                 log.info("orchestrator_ready", url=f"http://{host}:{real_port}")
                 running = tasks.create_task(orchestrator.run())
+                adopting = tasks.create_task(orchestrator.keeping.adoption.run())
                 probe_room = RoomName(f"probe-{parts.clock.new_id()}")
                 tasks.create_task(warn_of_auto_create(media.server_url, parts.tokens, room_name=probe_room))
                 watching = tasks.create_task(orchestrator.keys.run())
                 await stop.wait()
                 log.info("orchestrator_stopping")
                 running.cancel()
+                adopting.cancel()
                 watching.cancel()
         finally:
             await orchestrator.close()

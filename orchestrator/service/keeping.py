@@ -10,6 +10,7 @@ from orchestrator.catalog_ports import CatalogStore
 from orchestrator.core.ids import RecordingId
 from orchestrator.ports import Clock
 from orchestrator.recording_settings import RecordingSettings
+from orchestrator.service.adoption import Adoption
 from orchestrator.service.custodian import Custodian
 from orchestrator.service.quota import Quota
 from orchestrator.service.retention import Retention
@@ -59,6 +60,8 @@ class Keeping:
             catalog=catalog, sessions=sessions, place=place, clock=clock, refusal=self.quota.refusal
         )
 
+        self.adoption = Adoption(catalog=catalog, sessions=sessions, place=place)
+
     async def run(self) -> None:
         """Run every loop until cancelled."""
         async with asyncio.TaskGroup() as tasks:
@@ -69,3 +72,4 @@ class Keeping:
         """Stop; what is not finished is, after the next start."""
         self.stored.close()
         self.uploads.close()
+        self.adoption.close()
