@@ -25,6 +25,14 @@ def id_of(number: int) -> RecordingId:
     return RecordingId(f"{number:08d}-0b0a-4908-8706-050403020100")
 
 
+def stored_size() -> int:
+    """Give what one of the recordings of `Kept.record` takes."""
+    chunks = MemoryChunkStore()
+    write_recording(chunks, make_key_ring())
+    (files,) = chunks.recordings.values()
+    return sum(map(len, files.values()))
+
+
 @dataclass(kw_only=True)
 class Kept:
     """What keeps the recordings of an assembly; its loops do not run."""
