@@ -55,6 +55,13 @@ class RecordingFiles(Protocol):
         """
 
 
+class HeldSpace(Protocol):
+    """Space that a store keeps aside; the end of the process gives it back too."""
+
+    def release(self) -> None:
+        """Give it back; again is no error."""
+
+
 class ChunkStore(Protocol):
     """Keeps the files of recordings, each written once and never changed.
 
@@ -79,6 +86,16 @@ class ChunkStore(Protocol):
             ChunkExistsError: the place holds other bytes. The same bytes again are no error, so a put that
                 timed out can be repeated.
             StoreFullError: no space left.
+            StoreError: the store refused or did not answer; worth trying again.
+        """
+
+    def hold_space(self, size_bytes: int) -> HeldSpace:
+        """Keep space aside, so that files of this size together can be put once it is released.
+
+        A store that has no end of its own, as a bucket, keeps nothing.
+
+        Raises:
+            StoreFullError: there is not so much left.
             StoreError: the store refused or did not answer; worth trying again.
         """
 

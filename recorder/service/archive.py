@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from recorder.ports import Spool
 from recorder.service.left_spool import put_left
 from recorder.service.outbox import Outbox
+from recorder.service.reserve import Reserve
 from vault.completion import RecordingFacts, complete_recording, settle_recording
 from vault.core.ids import parse_recording_id
 from vault.core.manifest import AttemptClose, CaptureMode, Gap
@@ -52,6 +53,10 @@ class Archive:
             attempt=attempt,
             wall_start_us=wall_start_us,
         )
+
+    def hold_reserve(self) -> Reserve:
+        """Keep space aside for closing an attempt; see `Reserve.hold`."""
+        return Reserve.hold(self.store)
 
     def outbox(self, writer: AttemptWriter) -> Outbox:
         """Make the way from sealing to the store for an attempt."""

@@ -159,6 +159,15 @@ class Outbox:
         if waiting.is_spooled:
             self._drop(waiting)
 
+    def clear(self) -> None:
+        """Forget what waits, in the spool too; the store will never have it. Nobody may be taking."""
+        with self._changed:
+            waiting, self._waiting = list(self._waiting), deque()
+            self.held_bytes = self.spooled_bytes = 0
+        for one in waiting:
+            if one.is_spooled:
+                self._drop(one)
+
     def close(self) -> None:
         """Leave what is spooled to whoever claims it next."""
         with self._spilling:

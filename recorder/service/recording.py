@@ -23,9 +23,10 @@ from recorder.service.earlier_attempts import EarlierAttempts
 from recorder.service.insistence import insist
 from recorder.service.recording_plan import RecordingPlan
 from recorder.service.store_path import StorePath
+from recorder.service.stored_statistics import stored_statistics
 from recorder.service.track_capture import CaptureSetup
 from vault.core.manifest import AttemptClose, CaptureMode
-from vault.errors import StoreError, VaultError
+from vault.errors import StoreError, StoreFullError, VaultError
 
 REPORT_EVERY_S: Final = 5.0
 # How long a recording that is over waits for the store; less than the recorder may take for ending a job.
@@ -157,6 +158,8 @@ class Recording:
             if self._state is RecordingState.STOPPING:
                 await self._write_manifest()
                 await self._advance(Step.MANIFEST_STORED)
+            if self._state is RecordingState.STOPPED and self._detail:
+                await self._fail(self._detail)  # the store is full: what it has is complete, and no more came
             if self._state is RecordingState.STOPPED:
                 await self._advance(Step.VERIFYING)
             if self._state is RecordingState.PROCESSING:
@@ -199,6 +202,7 @@ class Recording:
             ):
                 self.cut()  # an earlier attempt was killed between its manifest and the report of it
                 return
+            reserve = await self._insist(self._archive.hold_reserve, unless=self._cut)
             self._wall_start_us, self._began_us = self._clock.wall_us(), self._clock.monotonic_us()
             writer = await asyncio.to_thread(
                 self._archive.prepare_attempt,
@@ -218,6 +222,7 @@ class Recording:
             on_sealed=self._gaps.add,
             outbox=self._archive.outbox(writer),
             may_acknowledge=lambda: self._reporter.is_in_touch,
+            reserve=reserve,
         )
         self._path.start()
         self._earlier.close()
@@ -252,7 +257,7 @@ class Recording:
             raise broken
         if not capturing.cancelled() and (error := capturing.exception()) is not None:
             raise error
-        if self._detail:
+        if self._detail and not (self._path is not None and self._path.is_full):
             await self._fail(self._detail)
 
     def _lose(self, why: str) -> None:
@@ -297,23 +302,31 @@ class Recording:
         tracks.end()
         await asyncio.to_thread(tracks.join)
         is_stored = await asyncio.to_thread(path.finish, within_s=within_s)
-        if self._detail:
+        if self._detail and not path.is_full:
             await self._fail(self._detail)
             return
-        if not is_stored:
+        if is_stored:
+            with suppress(StoreFullError):  # then it is closed at what is stored, as a successor would
+                self._own = await insist(path.close, within_s=within_s)
+                self._unreported.append(self._own)
+        elif not path.is_full:
             raise StoreError(f"it took no file for {within_s:g} s; what it lacks is in the spool")
-        self._own = await insist(path.close, within_s=within_s)
-        self._unreported.append(self._own)
         self._is_sealed = True
 
     async def _write_manifest(self) -> None:
-        earlier = await self._earlier.close()
+        closes = [*await self._earlier.close(), *([self._own] if self._own is not None else [])]
+        if self._path is not None and self._own is None:
+            before = self._plan.attempt + 1
+            closes = await self._insist(
+                partial(self._archive.close_earlier, self._plan.recording_id, before=before)
+            )
+            self._unreported += [close for close in closes if close.attempt == self._plan.attempt]
         await self._insist(
             partial(
                 self._archive.complete,
                 self._plan.recording_id,
                 session_id=self._plan.session_id,
-                closes=[*earlier, *([self._own] if self._own is not None else [])],
+                closes=closes,
                 cut_marks_us=[*self._pauses.marks_us, *self._cut_marks_us],
                 gaps=self._pauses.gaps(),
                 capture=self._mode,
@@ -367,14 +380,8 @@ class Recording:
             took_us = (self._ended_us or self._clock.monotonic_us()) - self._began_us
             began_us = self._wall_start_us
             paused_us = self._pauses.length_us(since_us=began_us, until_us=began_us + took_us)
-            stats |= {
-                "duration_s": round((took_us - paused_us) / 1_000_000, 3),
-                "paused_s": round(paused_us / 1_000_000, 3),
-                "chunks": float(self._path.chunks),
-                "bytes": float(self._path.plaintext_bytes),
-                "spooled_bytes": float(self._path.spooled_bytes),
-                "gaps": float(self._gaps.count if self._gaps is not None else 0),
-            }
+            gaps = self._gaps.count if self._gaps is not None else 0
+            stats |= stored_statistics(self._path, took_us=took_us, paused_us=paused_us, gaps=gaps)
         return stats
 
 

@@ -18,6 +18,7 @@ from typing import Final
 from recorder.core.chunking import Chunk, InitChunk, MediaChunk
 from recorder.core.errors import StoreLostError
 from recorder.service.outbox import Outbox, Waiting
+from recorder.service.reserve import Reserve
 from vault.core.chunk_header import ChunkHeader
 from vault.core.manifest import AttemptClose
 from vault.core.prologue import TrackPrologue
@@ -51,6 +52,7 @@ class StorePath:
         on_sealed: Callable[[ChunkHeader], None] = lambda _: None,
         outbox: Outbox | None = None,
         may_acknowledge: Callable[[], bool] = lambda: True,
+        reserve: Reserve | None = None,
     ) -> None:
         """Make a store path.
 
@@ -61,17 +63,20 @@ class StorePath:
             outbox: of this attempt; None: one without a spool.
             may_acknowledge: asked before each checkpoint. While it is false, leaves are put and not
                 acknowledged, because another attempt may hold the recording.
+            reserve: given back, for what is sealed already, when the store is full.
         """
         self._writer = writer
         self._on_lost = on_lost
         self._on_sealed = on_sealed
         self._outbox = outbox or Outbox(writer.recording_id, writer.attempt)
         self._may_acknowledge = may_acknowledge
+        self._reserve = reserve
         self._waiting: queue.Queue[Chunk | None] = queue.Queue(MAX_WAITING)
         self._lost = threading.Event()  # nothing more is taken
         self._stopped = threading.Event()  # nothing more is put
         self._all_sealed = threading.Event()
         self._is_aborted = False
+        self.is_full = False  # nothing more is taken, because the store has no space left
         self._sealing = threading.Thread(target=self._seal_all, name="sealing", daemon=True)
         self._putting = threading.Thread(target=self._put_all, name="putting", daemon=True)
         self._unacknowledged = 0
@@ -124,12 +129,14 @@ class StorePath:
     def finish(self, *, within_s: float = float("inf")) -> bool:
         """Store what waits and end the threads. Blocking; no `submit` may follow.
 
+        The reserve is given back for the records that close the attempt.
+
         Args:
             within_s: how long the store may take. Afterwards all that is sealed and not stored goes to the
                 spool, and this path is of no further use.
 
         Returns:
-            Whether everything is stored.
+            Whether everything that was sealed is stored.
         """
         until_s = time.monotonic() + within_s
         while not self._lost.is_set() and time.monotonic() < until_s:
@@ -146,8 +153,12 @@ class StorePath:
             self._stopped.set()
             self._sealing.join(_STOP_S)
             self._outbox.spill()
+        is_stored = self._outbox.is_empty and not self._stopped.is_set()
+        if self.is_full and not self._putting.is_alive():
+            self._outbox.clear()
         self._outbox.close()
-        return self._outbox.is_empty and not self._stopped.is_set()
+        self._give_back()
+        return is_stored
 
     def close(self) -> AttemptClose:
         """Close the attempt: a final chunk in each track, and the last checkpoint. Blocking; after `finish`.
@@ -163,6 +174,11 @@ class StorePath:
         self._is_aborted = True
         self._lost.set()
         self._stopped.set()
+        self._give_back()
+
+    def _give_back(self) -> None:
+        if self._reserve is not None:
+            self._reserve.release()
 
     # --- sealing ---
 
@@ -233,11 +249,28 @@ class StorePath:
                     until_s = time.monotonic() + _GATHER_S  # when it may not be done now
             if not self._stopped.is_set():
                 self._acknowledge()
+        except StoreFullError as error:
+            self.is_full = True
+            self._lost.set()
+            self._on_lost(f"recording stopped, because {error}")
+            self._put_what_fits()
         except VaultError as error:
             self._lose(f"recording stopped, because {error}")
         except Exception:  # noqa: BLE001 - the edge of the thread
             _log.exception("the store path ended")
             self._lose("recording stopped, because the store path failed; its log has the cause")
+
+    def _put_what_fits(self) -> None:
+        """After the store was found full: put what is sealed into the space that was kept aside."""
+        if self._reserve is not None:
+            self._reserve.release_for_chunks()
+        self._all_sealed.wait()  # the sealing thread stops with the chunk that it has
+        try:
+            while not self._stopped.is_set() and (head := self._outbox.head(within_s=0.0)) is not None:
+                self._put(head)
+            self._acknowledge()
+        except VaultError as error:
+            _log.warning("not all that was sealed could be stored: %s", error)
 
     def _put(self, head: Waiting) -> None:
         self._insist(lambda: self._writer.put(self._outbox.load(head)))

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 
 from vault.core.ids import RecordingId
 from vault.core.layout import check_file_name
-from vault.errors import ChunkExistsError, FileMissingError, FormatError
+from vault.errors import ChunkExistsError, FileMissingError, FormatError, StoreFullError
 from vault.ports import RecordingFiles, StoredFile
 
 
@@ -30,14 +31,27 @@ class MemoryRecording:
         return self.read(name, max_bytes=2**40)[:length]
 
 
+class MemoryHeldSpace:
+    """Space that a fake store keeps aside."""
+
+    def __init__(self, store: MemoryChunkStore, size_bytes: int) -> None:
+        self._store, self._size_bytes = store, size_bytes
+
+    def release(self) -> None:
+        self._store.free_bytes += self._size_bytes
+        self._size_bytes = 0
+
+
 class MemoryChunkStore:
-    """A ChunkStore that keeps everything in ``recordings``.
+    """A ChunkStore that keeps everything in ``recordings``, as long as there are ``free_bytes``.
 
     ``before_put`` is called with each name before a put and may raise, as a store that fails would.
     """
 
     def __init__(self) -> None:
         self.recordings: dict[RecordingId, dict[str, bytes]] = {}
+        self.free_bytes = 1 << 40
+        self._counting = threading.Lock()
         self.before_put: Callable[[str], None] = lambda name: None
 
     def check(self) -> None:
@@ -45,11 +59,27 @@ class MemoryChunkStore:
 
     def put(self, recording_id: RecordingId, name: str, data: bytes) -> None:
         self.before_put(check_file_name(name))
-        if self.recordings.setdefault(recording_id, {}).setdefault(name, data) != data:
-            raise ChunkExistsError(f"{name} is stored already with other bytes")
+        stored = self.recordings.setdefault(recording_id, {})
+        if name in stored:
+            if stored[name] != data:
+                raise ChunkExistsError(f"{name} is stored already with other bytes")
+            return
+        with self._counting:
+            if self.free_bytes < len(data):
+                raise StoreFullError("no space left in memory")
+            if stored.setdefault(name, data) != data:
+                raise ChunkExistsError(f"{name} is stored already with other bytes")
+            self.free_bytes -= len(data)
+
+    def hold_space(self, size_bytes: int) -> MemoryHeldSpace:
+        with self._counting:
+            if self.free_bytes < size_bytes:
+                raise StoreFullError(f"fewer than {size_bytes} bytes are left in memory")
+            self.free_bytes -= size_bytes
+        return MemoryHeldSpace(self, size_bytes)
 
     def delete(self, recording_id: RecordingId, name: str) -> None:
-        self.recordings.get(recording_id, {}).pop(name, None)
+        self.free_bytes += len(self.recordings.get(recording_id, {}).pop(name, b""))
 
     def files(self, recording_id: RecordingId) -> RecordingFiles:
         return MemoryRecording(self.recordings.get(recording_id, {}))

@@ -20,6 +20,7 @@ from vault.adapters.durable_files import (
     sync_directory,
     sync_file,
 )
+from vault.adapters.held_space import HeldFile
 from vault.core.ids import RecordingId, is_recording_id, parse_recording_id
 from vault.core.layout import check_file_name, may_hold_key
 from vault.errors import (
@@ -62,6 +63,16 @@ class DirChunkStore:
             self._accept_repeat(path, name, data)
         except OSError as error:
             raise _store_error(error, path) from error
+
+    def hold_space(self, size_bytes: int) -> HeldFile:
+        """Keep space aside on the folder's file system; see `ChunkStore.hold_space`."""
+        try:
+            make_directories(self._root)
+            return HeldFile(self._root, size_bytes)
+        except OSError as error:
+            if isinstance(full := _store_error(error, self._root), StoreFullError):
+                raise StoreFullError(f"fewer than {size_bytes} bytes are left in {self._root}") from error
+            raise full from error
 
     def delete(self, recording_id: RecordingId, name: str) -> None:
         """Remove one file; see `ChunkStore.delete`. One that may hold a wrapped key is overwritten first."""

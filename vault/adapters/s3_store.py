@@ -19,6 +19,7 @@ import obstore
 from obstore.exceptions import AlreadyExistsError, BaseError
 from obstore.store import S3Store
 
+from vault.adapters.held_space import NothingHeld
 from vault.core.ids import RecordingId, is_recording_id, parse_recording_id
 from vault.core.layout import check_file_name
 from vault.core.store_location import S3Location
@@ -100,6 +101,10 @@ class S3ChunkStore:
             if not is_cut_off or time.monotonic() - began_s >= REQUEST_S:
                 raise self._store_error(error, path) from None
             self._accept_repeat(path, name, data)
+
+    def hold_space(self, size_bytes: int) -> NothingHeld:
+        """A bucket has no end of its own; see `ChunkStore.hold_space`."""
+        return NothingHeld()
 
     def delete(self, recording_id: RecordingId, name: str) -> None:
         """Remove one object; see `ChunkStore.delete`. A bucket with versions keeps the old ones."""
