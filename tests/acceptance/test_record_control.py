@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import subprocess
+import time
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +16,14 @@ from greenroom.synthetic_reading import read_media
 from sdk.client import Client
 from tests.acceptance.system import System, joined, system
 from tests.acceptance.test_recorder_crash import start_recorder
+from tests.fakes.key_traces import find_traces, keys_of
 from tests.integration.servers import LiveKitFactory
+from vault.adapters.dir_store import DirChunkStore
 from vault.adapters.key_files import KeyFiles
+from vault.core.ids import RecordingId
 from vault.export import export_recording
+from vault.rotation import rewrap_recording
+from vault.shredding import shred_recording
 from vault.verification import verify_recording
 
 pytestmark = [pytest.mark.acceptance, pytest.mark.media, pytest.mark.timeout(180)]
@@ -79,6 +85,22 @@ def seconds_of(folder: Path, keys: KeyFiles, out: Path) -> list[float]:
     return [counter / FRAMES_PER_S for counter in media.counters if counter is not None]
 
 
+def shred_and_look(data: Path, recording_id: RecordingId) -> None:
+    """Rotate, rewrap and shred beside the running system; no key of the recording is left on the disk."""
+    store, ring = DirChunkStore(data / "recordings"), KeyFiles.open(data / "keys")
+    keys = keys_of(store, ring, recording_id)
+    ring.rotate(int(time.time()))
+    rewrap_recording(store, ring, recording_id=recording_id)
+    keys += keys_of(store, ring, recording_id)
+    assert find_traces(data, keys), "the search finds what is there"
+    shred_recording(
+        store, ring, recording_id=recording_id, by="ann", reason="asked", at_us=time.time_ns() // 1000
+    )
+    assert any(path.suffix == ".db" for path in data.iterdir()), "the database is looked at too"
+    assert find_traces(data, keys) == []
+    assert verify_recording(data / "recordings" / recording_id, ring.public_key).status == "shredded"
+
+
 async def test_a_session_is_recorded_paused_taken_over_and_recorded_again(
     tmp_path: Path, fresh_livekit_server: LiveKitFactory
 ) -> None:
@@ -131,6 +153,7 @@ async def test_a_session_is_recorded_paused_taken_over_and_recorded_again(
                 seconds_of, folder / second["recording_id"], keys, tmp_path / "2.mp4"
             )
             assert max(seen) < min(later) < again_s
+            await asyncio.to_thread(shred_and_look, running.folder, RecordingId(first["recording_id"]))
         finally:
             for process in recorders:
                 if process.poll() is None:
