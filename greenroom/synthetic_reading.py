@@ -101,7 +101,7 @@ def _read(container: InputContainer, on_progress: Callable[[float], None] | None
             continue
         assert isinstance(frame, av.VideoFrame)
         at_s = float(frame.time or 0)
-        luma = _luma(frame)
+        luma = luma_of(frame)
         counters.append(read_counter(luma))
         is_lit = has_flash(luma)
         if is_lit and not was_lit:
@@ -124,7 +124,8 @@ def _read(container: InputContainer, on_progress: Callable[[float], None] | None
     )
 
 
-def _luma(frame: av.VideoFrame) -> npt.NDArray[np.uint8]:
+def luma_of(frame: av.VideoFrame) -> npt.NDArray[np.uint8]:
+    """Give the luma plane of a decoded frame, (height, width)."""
     plane = frame.planes[0]
     rows = np.frombuffer(memoryview(plane), dtype=np.uint8).reshape(-1, plane.line_size)
     luma: npt.NDArray[np.uint8] = rows[: frame.height, : frame.width]

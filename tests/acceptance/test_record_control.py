@@ -15,7 +15,7 @@ from greenroom.synthetic_picture import FRAMES_PER_S
 from greenroom.synthetic_reading import read_media
 from sdk.client import Client
 from tests.acceptance.system import System, joined, system
-from tests.acceptance.test_recorder_crash import start_recorder
+from tests.acceptance.takeovers import start_recorder
 from tests.fakes.key_traces import find_traces, keys_of
 from tests.integration.servers import LiveKitFactory
 from vault.adapters.dir_store import DirChunkStore

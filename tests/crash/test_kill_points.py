@@ -161,7 +161,7 @@ async def test_kills_by_strace_end_alike(place: Path) -> None:
 
     async def kill(number: int) -> list[str]:
         folder = place / f"strace-{number}"
-        when = f"-e inject={calls[number % 4]}:signal=KILL:when={2 + number // 2}"
+        when = f"-e inject={calls[number % 4]}:signal=KILL:when={2 + number // 4}"
         process = await asyncio.create_subprocess_exec(
             *strace("-o", "/dev/null", *when.split()), *recorder(folder), stderr=asyncio.subprocess.DEVNULL
         )
