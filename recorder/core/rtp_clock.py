@@ -2,16 +2,20 @@
 
 Sender reports put all tracks of one participant on that participant's wall clock, so that sound fits picture
 whatever the network does; how far that clock is from ours is the least delay that any of its tracks showed.
-The first report comes seconds after the first packet and is never waited for.
+The first report comes seconds after the first packet and is never waited for. A report on sound says when its
+sender handed the samples over, which a busy one does late and never early: the least of the last ones counts.
 
 Source: RFC 3550 section 6.4.1; recording.md §1.
 """
 
 from __future__ import annotations
 
+from collections import deque
 from typing import Final
 
 _WINDOW_US: Final = 5_000_000
+_CLAIMS: Final = 3  # reports of which the least counts; there is one about every five seconds
+_JUMP_US: Final = 1_000_000
 
 
 class _Least:
@@ -65,6 +69,7 @@ class RtpClock:
         self._participant = participant
         self._rate_hz = rate_hz
         self._arrival = _Least()  # of arrival minus RTP time, microseconds
+        self._claims: deque[int] = deque(maxlen=_CLAIMS)
         self._reported: int | None = None  # participant's wall clock minus RTP time, microseconds
 
     @property
@@ -78,7 +83,11 @@ class RtpClock:
 
     def report(self, rtp_time: int, ntp_us: int) -> None:
         """Take a sender report; its RTP time counted on over wraps as that of the units."""
-        self._reported = ntp_us - self.microseconds(rtp_time)
+        claim = ntp_us - self.microseconds(rtp_time)
+        if self._claims and abs(claim - self._claims[-1]) > _JUMP_US:
+            self._claims.clear()  # its time stood still, or it is counted anew
+        self._claims.append(claim)
+        self._reported = min(self._claims)
 
     def own_distance_us(self) -> int | None:
         """Our clock minus the participant's, as far as this track can tell: its least delay is in it."""

@@ -48,6 +48,35 @@ def test_one_report_alone_moves_nothing() -> None:
     assert abs(sound.place_us(0) - before) < 100
 
 
+def test_reports_of_a_busy_sender_do_not_move_its_sound() -> None:
+    """Seen of a starved publisher: one report in five seconds, its sound handed over up to 135 ms late."""
+    lateness_us = (0, 60_000, 135_000, 5_000, 90_000, 2_000, 40_000, 110_000, 0)
+    participant = ParticipantClock()
+    sound, picture = participant.track(AUDIO), participant.track(VIDEO)
+    apart, naive = [], []
+    for number, late_us in enumerate(lateness_us):
+        at_us = number * 5_000_000
+        for track, rate in ((sound, AUDIO), (picture, VIDEO)):
+            track.arrived(at_us * rate // 1_000_000, at_us + 3_000)
+        sound.report(at_us * AUDIO // 1_000_000, WALL_US + at_us + late_us)
+        picture.report(at_us * VIDEO // 1_000_000, WALL_US + at_us)
+        apart.append(sound.place_us(0) - picture.place_us(0))
+        naive.append(late_us)
+    assert max(apart) <= 5_000
+    assert max(naive) > 100_000
+
+
+def test_a_time_that_stood_still_is_followed_with_the_next_report() -> None:
+    sound = ParticipantClock().track(AUDIO)
+    for second in (0, 5, 10):
+        sound.arrived(second * AUDIO, second * 1_000_000)
+        sound.report(second * AUDIO, WALL_US + second * 1_000_000)
+    for second in (20, 26):  # for eight seconds of them it did not count
+        sound.arrived((second - 8) * AUDIO, second * 1_000_000)
+        sound.report((second - 8) * AUDIO, WALL_US + second * 1_000_000)
+    assert abs(sound.place_us(18 * AUDIO) - 26_000_000) < 100
+
+
 def test_a_clock_that_drifts_is_seen() -> None:
     participant = ParticipantClock()
     sound = participant.track(AUDIO)
