@@ -129,6 +129,11 @@ class Upload:
         """Where each index lies."""
         return self._places
 
+    @property
+    def is_empty(self) -> bool:
+        """Whether not even an attempt was begun: there is nothing to close."""
+        return not self._attempts
+
     def put(self, index: int, data: bytes) -> Part:
         """Store a chunk; when this returns it survives a power cut and a signed checkpoint covers it.
 

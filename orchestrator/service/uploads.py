@@ -156,6 +156,10 @@ class Uploads:
             )
         try:
             upload = await self._open(entry)
+            if upload.is_empty:  # its first chunk was never stored
+                detail = "closed without a chunk"
+                await self._catalog.save(replace(entry.record, status=RecordingStatus.FAILED, detail=detail))
+                raise IllegalTransitionError(f"upload {entry.id} holds no chunk; it is failed now")
             manifest = await self._threads.run(
                 lambda check: upload.close(session=entry.record.session_id), deadline_s=_CLOSE_S
             )

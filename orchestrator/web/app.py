@@ -28,6 +28,7 @@ from orchestrator.web.browser_checks import BROWSERS, BrowserChecks
 from orchestrator.web.errors import MAX_BODY_BYTES, error_response, expectation_problem
 from orchestrator.web.health import READINESS, Readiness
 from orchestrator.web.middleware import edge_middleware, header_signal, request_id_of
+from orchestrator.web.missing_recordings import say_where_it_is
 from orchestrator.web.services import SERVICES, Services
 from orchestrator.web.session_routes import STREAMS
 from orchestrator.web.sse import EventStreams
@@ -121,7 +122,8 @@ def build_app(services: Services) -> web.Application:
     origins = services.settings.server.cors_origins
     browsers = BrowserChecks(services.settings.server)
     app = web.Application(
-        middlewares=[edge_middleware(services.metrics, origins, browsers)], client_max_size=MAX_BODY_BYTES
+        middlewares=[edge_middleware(services.metrics, origins, browsers), say_where_it_is],
+        client_max_size=MAX_BODY_BYTES,
     )
     app[BROWSERS] = browsers
     app[SERVICES] = services

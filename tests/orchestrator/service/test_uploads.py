@@ -156,6 +156,23 @@ async def test_an_upload_that_is_damaged_fails_and_can_be_deleted(kept: Kept) ->
     assert kept.files(id_of(1)) == {}
 
 
+async def test_an_upload_whose_first_chunk_was_never_stored_is_failed_and_no_longer_in_the_way(
+    kept: Kept,
+) -> None:
+    session_id, uploads = await session_of(kept), kept.keeping.uploads
+
+    def full(name: str) -> None:
+        raise StoreError("full")
+
+    kept.chunks.before_put = full
+    with pytest.raises(StoreError):
+        await uploads.put(session_id, id_of(1), 0, b"zero")
+    with pytest.raises(IllegalTransitionError, match="holds no chunk; it is failed now"):
+        await uploads.finish(id_of(1))
+    assert (await kept.catalog.entry(id_of(1))).status is S.FAILED
+    await kept.custodian.delete(id_of(1), by="anna")
+
+
 async def test_over_the_quota_no_upload_begins_and_those_that_run_go_on() -> None:
     async with assembly() as running:
         kept = Kept(running=running, settings=RecordingSettings(disk_quota=ByteSize(100)))
