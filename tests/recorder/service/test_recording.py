@@ -224,6 +224,22 @@ async def test_a_stale_attempt_stops_and_stores_nothing_more(bench: Bench) -> No
     assert "manifest" not in before
 
 
+async def test_an_attempt_that_was_frozen_removes_what_it_stored_after_its_recording_was_complete(
+    bench: Bench,
+) -> None:
+    frozen = bench.attempt(1)
+    await bench.play(frozen)
+    other = bench.attempt(2)
+    await bench.play(other)
+    await other.complete()
+    whole = dict(bench.store.recordings[RECORDING])
+    await frozen.hand_over()  # it wakes and stores what it still holds
+    assert bench.verify().ignored
+    await frozen.abort()  # and learns that it was replaced
+    assert bench.store.recordings[RECORDING] == whole
+    assert (bench.verify().exit_code, bench.verify().ignored) == (0, ())
+
+
 async def test_a_source_that_breaks_is_an_error_and_what_came_is_stored(bench: Bench) -> None:
     recording = bench.attempt(1)
     room = QuickTracks(bench.clock)
