@@ -11,7 +11,7 @@ from typing import Literal
 from pydantic import BaseModel, ByteSize, ConfigDict, Field, field_validator
 
 from orchestrator.core.recording import Manner
-from vault.core.store_location import parse_location
+from vault.core.store_location import DirLocation, parse_location
 from vault.opening_keys import KeySettings
 
 
@@ -56,6 +56,21 @@ class RecordingSettings(Section):
     quota_policy: Literal["refuse", "delete_oldest"] = Field(
         default="refuse", description="over the quota: take no new recordings, or delete the oldest completed"
     )
+
+    export_dir: Path | None = Field(
+        default=None,
+        description="folder of exports, which are not encrypted; unset: `exports` beside the chunk store",
+    )
+    export_budget: ByteSize = Field(
+        default=ByteSize(20 * 1024**3), gt=0, description="what exports may take, in bytes or as 20GiB"
+    )
+
+    @property
+    def exports_in(self) -> Path:
+        """Where exports are kept."""
+        place = parse_location(self.chunk_store)
+        beside = Path(place.path).parent if isinstance(place, DirLocation) else Path("data")
+        return self.export_dir or beside / "exports"
 
     @property
     def manner(self) -> Manner:

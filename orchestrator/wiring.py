@@ -33,6 +33,7 @@ from orchestrator.service.counted_rooms import CountedRooms
 from orchestrator.service.deadlines import DeadlineSweeper
 from orchestrator.service.dispatch import Dispatch
 from orchestrator.service.draining import Drains
+from orchestrator.service.exports import exports_for
 from orchestrator.service.feed import Feed
 from orchestrator.service.keeping import Keeping
 from orchestrator.service.key_watch import KeyWatch
@@ -177,7 +178,8 @@ class Orchestrator:
             open_keys=open_keys,
             make_keys=SharedKeys(encryption.keys, create=True),
         )
-        self.playback = Playback(place.chunks, open_keys)
+        exports = exports_for(settings.recording, place.chunks, open_keys)
+        self.playback = Playback(place.chunks, open_keys, exports=exports)
         self.keeping = Keeping(
             catalog=parts.catalog,
             sessions=self.sessions,
@@ -240,6 +242,7 @@ class Orchestrator:
                 self.pull.after_start,
                 self.repeats.run,
                 self.keeping.run,
+                self.playback.exports.run,
             ):
                 tasks.create_task(work(), name=work.__qualname__)
 

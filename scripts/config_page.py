@@ -55,6 +55,7 @@ EXAMPLES: Final = {
     "sessions.max_duration": "14400",
     "network.allow_private_endpoints": "true",
     "logging.format": '"json"',
+    "recording.export_dir": '"data/exports"',
     "service.version": '"…"',
     "recording.retention_days": "30",
     "recording.disk_quota": '"500GiB"',

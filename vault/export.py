@@ -240,7 +240,9 @@ def _check_target(out: Path) -> None:
 
 
 def _write(runs: list[MediaRun], out: Path, audio: AudioForm) -> RemuxedFile:
-    containers = {f".{container}": container for container in containers_for(runs, audio)}
+    containers = {
+        f".{container}": container for container in containers_for((run.prologue for run in runs), audio)
+    }
     container = containers.get(out.suffix.lower())
     if container is None:
         codecs = ", ".join(sorted({run.prologue.codec for run in runs}))

@@ -16,6 +16,7 @@ from typing import Final, TypeVar
 
 import msgspec
 
+from orchestrator.service.exports import Exports
 from orchestrator.service.threads import Threads
 from vault.core.checkpoint import TreeHead
 from vault.core.ids import RecordingId
@@ -71,6 +72,7 @@ class Playback:
         store: ChunkStore,
         open_keys: Callable[[], KeyRing],
         *,
+        exports: Exports,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         """Make it; nothing is read until a recording is asked for.
@@ -78,10 +80,12 @@ class Playback:
         Args:
             store: where recordings lie.
             open_keys: reads the keys that are there; raises KeyFileError.
+            exports: made of the same recordings; forgotten and closed with them.
             monotonic: seconds.
         """
         self._store = store
         self._open_keys = open_keys
+        self.exports = exports
         self._monotonic = monotonic
         self._lock = threading.Lock()
         self._entries: OrderedDict[RecordingId, _Entry] = OrderedDict()
@@ -154,15 +158,20 @@ class Playback:
 
     def forget(self, recording_id: RecordingId) -> None:
         """Drop what is kept of a recording: it was deleted, or its keys were."""
+        self._drop(recording_id)
+        self.exports.forget(recording_id)
+
+    def close(self) -> None:
+        """Stop; what runs is not waited for."""
+        self.exports.close()
+        self._readers.close()
+        self._long.close()
+
+    def _drop(self, recording_id: RecordingId) -> None:
         with self._lock:
             self._entries.pop(recording_id, None)
             for key in [key for key in self._provers if key[0] == recording_id]:
                 del self._provers[key]
-
-    def close(self) -> None:
-        """Stop; what runs is not waited for."""
-        self._readers.close()
-        self._long.close()
 
     # --- on threads ---
 
@@ -174,7 +183,7 @@ class Playback:
             with entry.lock:  # one thread opens; others that want the same wait for it
                 recording = self._look(entry, recording_id)
         except BaseException:
-            self.forget(recording_id)
+            self._drop(recording_id)
             raise
         self._trim()
         return recording

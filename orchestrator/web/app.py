@@ -10,6 +10,7 @@ from typing import Final
 from aiohttp import web
 
 from orchestrator.web import (
+    export_routes,
     health,
     hls_routes,
     media_routes,
@@ -90,6 +91,8 @@ ROUTES: Final = (
     Route("GET", f"{_RECORDING}/tracks", playback_routes.list_tracks),
     Route("GET", f"{_RECORDING}/tracks/{{track}}/segments", playback_routes.list_segments),
     Route("GET", f"{_RECORDING}/tracks/{{track}}/media", media_routes.get_media),
+    Route("POST", f"{_RECORDING}/export", export_routes.make_export),
+    Route("GET", f"{_RECORDING}/export", export_routes.get_export),
     Route("GET", f"{_RECORDING}/hls/master.m3u8", hls_routes.hls_master),
     Route("GET", f"{_RECORDING}/hls/{{track}}.m3u8", hls_routes.hls_track),
     Route("GET", f"{_RECORDING}/hls/{{track}}/{{run}}/{{part}}", hls_routes.hls_part),

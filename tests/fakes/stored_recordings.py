@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import os
+import shutil
+import time
 from collections import Counter
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from orchestrator.recording_settings import EncryptionSettings, RecordingSettings
+from orchestrator.service.exports import Exports
+from orchestrator.service.playback import Playback
 from orchestrator.settings import Settings
 from tests.fakes.chunk_stores import MemoryChunkStore
 from tests.fakes.media import Track
@@ -15,7 +19,7 @@ from tests.fakes.recordings import RECORDING, WALL_START_US, complete, open_writ
 from vault.adapters.dir_store import DirChunkStore
 from vault.adapters.key_files import KeyFiles
 from vault.core.ids import RecordingId
-from vault.ports import RecordingFiles, StoredFile
+from vault.ports import ChunkStore, RecordingFiles, StoredFile
 
 Attempt = Iterable[tuple[int, int, Track]]  # track number, offset in microseconds, media
 
@@ -34,6 +38,24 @@ class StoredRecordings:
             recording=RecordingSettings(chunk_store=str(self.folder / "recordings")),
             encryption=EncryptionSettings(key_dir=self.key_dir),
         )
+
+    def playback(self, store: ChunkStore, *, monotonic: Callable[[], float] = time.monotonic) -> Playback:
+        """A playback over another way to the same recordings."""
+        return Playback(store, self.open_keys, exports=self.exports(store), monotonic=monotonic)
+
+    def exports(
+        self, store: ChunkStore, *, budget_bytes: int = 2**30, now: Callable[[], float] = time.time
+    ) -> Exports:
+        """Exports of the same recordings."""
+        return Exports(store, self.open_keys, self.export_dir, budget_bytes=budget_bytes, now=now)
+
+    def open_keys(self) -> KeyFiles:
+        """Read the keys that are there."""
+        return KeyFiles.open(self.key_dir)
+
+    @property
+    def export_dir(self) -> Path:
+        return self.folder / "exports"
 
     def path(self, name: str, recording_id: RecordingId = RECORDING) -> Path:
         """Where a file of a recording lies."""
@@ -66,6 +88,7 @@ class StoredRecordings:
                 writer.checkpoint()
         if is_complete:
             complete(store, self.ring, *closes, recording_id=recording_id)
+        shutil.rmtree(self.path("", recording_id), ignore_errors=True)  # what it was before
         for name, data in store.recordings[recording_id].items():
             path = self.path(name, recording_id)
             path.parent.mkdir(parents=True, exist_ok=True)

@@ -25,7 +25,6 @@ from tests.fakes.counted_media import KEYFRAME_S, counted_video, long_sound
 from tests.fakes.recordings import RECORDING
 from tests.fakes.stored_recordings import CountingStore, StoredRecordings
 from tests.orchestrator.web.world import World
-from vault.adapters.key_files import KeyFiles
 
 pytestmark = pytest.mark.media
 FULL = bool(os.environ.get("GREENROOM_FULL"))
@@ -121,7 +120,7 @@ async def watching(folder: Path, length: Length) -> AsyncIterator[Viewer]:
     del video
     world = World(settings=stored.settings)
     store = CountingStore(folder / "recordings")
-    world.orchestrator.playback = playback = Playback(store, lambda: KeyFiles.open(stored.key_dir))
+    world.orchestrator.playback = playback = stored.playback(store)
     async with world.running() as client:
         yield Viewer(client=client, store=store, playback=playback, url=world.url, length=length)
 

@@ -8,7 +8,7 @@ Source: docs/RECORDING.md §13; ISO/IEC 14496-12 (MP4), RFC 9559 (Matroska, WebM
 from __future__ import annotations
 
 import heapq
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
@@ -84,13 +84,13 @@ class _TimedPacket:
     output: _Output
 
 
-def containers_for(runs: Sequence[MediaRun], audio: AudioForm = "copy") -> list[Container]:
-    """The file formats that take all codecs of the runs, the usual one first: MP4 if it can be.
+def containers_for(tracks: Iterable[TrackPrologue], audio: AudioForm = "copy") -> list[Container]:
+    """The file formats that take all codecs of the tracks, the usual one first: MP4 if it can be.
 
     Raises:
         ExportError: none takes them all.
     """
-    codecs = {_codec(run, audio) for run in runs}
+    codecs = {_codec(track, audio) for track in tracks}
     taking = [container for container, taken in _CODECS.items() if codecs <= taken]
     if not taking:
         raise ExportError(f"no one file takes {', '.join(sorted(codecs))} together without encoding again")
@@ -116,7 +116,7 @@ def remux(
         with av.open(str(path), "w", format=_FFMPEG_NAME[container], options=_OPTIONS[container]) as file:
             outputs = _add_streams(file, ordered, audio)
             file.start_encoding()
-            result.streams = tuple(_codec(output.runs[0], audio) for output in outputs)
+            result.streams = tuple(_codec(output.runs[0].prologue, audio) for output in outputs)
             generators = [
                 _packets(output, origin_us, result)
                 if output.aac is None
@@ -131,8 +131,8 @@ def remux(
     return result
 
 
-def _codec(run: MediaRun, audio: AudioForm) -> str:
-    return "aac" if audio == "aac" and run.prologue.kind == "audio" else run.prologue.codec
+def _codec(track: TrackPrologue, audio: AudioForm) -> str:
+    return "aac" if audio == "aac" and track.kind == "audio" else track.codec
 
 
 def _add_streams(file: Any, runs: Sequence[MediaRun], audio: AudioForm) -> list[_Output]:

@@ -8,11 +8,9 @@ from pathlib import Path
 import pytest
 
 from orchestrator.service import playback as module
-from orchestrator.service.playback import Playback
 from tests.fakes.media import make_video
 from tests.fakes.recordings import OTHER_RECORDING, RECORDING
 from tests.fakes.stored_recordings import CountingStore, StoredRecordings
-from vault.adapters.key_files import KeyFiles
 from vault.core.ids import RecordingId
 from vault.errors import KeyFileError, NotARecordingError
 
@@ -27,9 +25,7 @@ class Stage:
         self.stored.write([(1, 0, VIDEO)])
         self.store = CountingStore(folder / "recordings")
         self.now_s = 0.0
-        self.playback = Playback(
-            self.store, lambda: KeyFiles.open(self.stored.key_dir), monotonic=lambda: self.now_s
-        )
+        self.playback = self.stored.playback(self.store, monotonic=lambda: self.now_s)
 
 
 @pytest.fixture

@@ -13,12 +13,10 @@ import pytest
 import structlog
 from aiohttp import ClientSession
 
-from orchestrator.service.playback import Playback
 from tests.fakes.media import Track, make_audio, make_video
 from tests.fakes.recordings import RECORDING
 from tests.fakes.stored_recordings import CountingStore, StoredRecordings
 from tests.orchestrator.web.world import World, error_of, until
-from vault.adapters.key_files import KeyFiles
 
 BASE = f"/api/v1/recordings/{RECORDING}/tracks"
 VIDEO = make_video(5)
@@ -149,7 +147,7 @@ async def test_a_client_that_leaves_is_no_failure(tmp_path: Path) -> None:
             asyncio.run_coroutine_threadsafe(asyncio.wait_for(gone.wait(), 5), loop).result(6)
 
     store.before_read = wait_until_gone
-    world.orchestrator.playback = Playback(store, lambda: KeyFiles.open(stored.key_dir))
+    world.orchestrator.playback = stored.playback(store)
     with structlog.testing.capture_logs() as logged:
         async with world.running() as client:
             async with client.get(f"{BASE}/1/media") as answer:

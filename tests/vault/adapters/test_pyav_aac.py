@@ -73,9 +73,8 @@ def test_a_gap_is_silence_and_an_overlap_is_heard_once(tmp_path: Path, sound: Tr
 
 
 def test_containers_that_take_aac() -> None:
-    track = run(counted_video(1), 0)
-    sound = MediaRun(prologue=beeping(1).prologue, zero_us=0, first_us=0, open=lambda: io.BytesIO(b""))
-    assert containers_for([track, sound], "aac") == ["mp4", "mkv"]
-    vp8 = run(counted_video(1, codec="vp8"), 0)
+    h264, vp8 = (counted_video(1, codec=codec).prologue for codec in ("h264", "vp8"))
+    sound = beeping(1).prologue
+    assert containers_for([h264, sound], "aac") == ["mp4", "mkv"]
     assert containers_for([vp8, sound], "aac") == ["mkv"]
     assert containers_for([vp8, sound]) == ["webm", "mkv"]
