@@ -93,7 +93,7 @@ class EncryptionSettings(Section):
     )
     passphrase_env: str = Field(
         default="",
-        pattern=r"^([A-Za-z_][A-Za-z0-9_]*)?$",
+        pattern=r"^([A-Z_][A-Z0-9_]*)?$",
         description="name of the variable with the passphrase that seals the key files; empty: none does",
     )
     kms: str = Field(

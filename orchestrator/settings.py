@@ -29,6 +29,8 @@ from orchestrator.core.errors import SettingsError
 from orchestrator.recording_settings import EncryptionSettings, RecordingSettings, Section
 
 DEFAULT_FILE: Final = Path("config.toml")
+# Somebody may have put a password into the URL, or the passphrase where the name of its variable belongs.
+_MAY_HOLD_A_PASSWORD: Final = ("recording.chunk_store", "encryption.passphrase_env", "encryption.kms")
 MIN_SECRET: Final = 32  # characters; livekit-server refuses less
 
 # Which variable sets which key; of several for one key the first that is set counts. Empty means not set.
@@ -373,7 +375,7 @@ def _sentence(error: ErrorDetails, values: Mapping[str, Any], variables: Mapping
     cause = error.get("ctx", {}).get("error")
     phrase = error["msg"][:1].lower() + error["msg"][1:]
     reason = str(cause) if error["type"] == "value_error" and cause else phrase
-    if "secret" in key or key == "recording.chunk_store":  # somebody may have put a password into the URL
+    if "secret" in key or key in _MAY_HOLD_A_PASSWORD:
         return f"{place} {reason}"
     value: Any = values
     for part in error["loc"]:

@@ -23,7 +23,9 @@ _VARIABLES: Final = {
     "capacity": "RECORDER_CAPACITY",
     "log_level": "LOG_LEVEL",
 }
-_MAY_HOLD_A_PASSWORD: Final = (_VARIABLES["url"], _VARIABLES["chunk_store"])
+_MAY_HOLD_A_PASSWORD: Final = tuple(
+    _VARIABLES[name] for name in ("url", "chunk_store", "passphrase_env", "kms")
+)
 
 
 class RecorderSettings(BaseSettings):
@@ -48,7 +50,7 @@ class RecorderSettings(BaseSettings):
     )
     passphrase_env: str = Field(
         default="",
-        pattern=r"^([A-Za-z_][A-Za-z0-9_]*)?$",
+        pattern=r"^([A-Z_][A-Z0-9_]*)?$",
         validation_alias=_VARIABLES["passphrase_env"],
         description="name of the variable with the passphrase that seals the key files",
     )

@@ -52,3 +52,27 @@ def test_a_limit_that_means_nothing_is_refused(tmp_path: Path, line: str) -> Non
     config.write_text(f"[recording]\n{line}\n")
     with pytest.raises(SettingsError, match=rf"recording\.{line.split()[0]} = "):
         load_settings(config, {})
+
+
+@pytest.mark.parametrize("value", ["correct horse battery staple", "correcthorsebatterystaple"])
+def test_a_passphrase_in_the_place_of_its_variable_is_not_shown(tmp_path: Path, value: str) -> None:
+    with pytest.raises(SettingsError, match="GREENROOM_PASSPHRASE_ENV") as raised:
+        load_settings(None, {"GREENROOM_PASSPHRASE_ENV": value})
+    assert value not in str(raised.value)
+
+
+def test_the_orchestrator_opens_the_keys_as_recorders_do() -> None:
+    environment = {
+        "GREENROOM_KEY_DIR": "/a/keys",
+        "GREENROOM_PASSPHRASE_ENV": "THE_PASSPHRASE",
+        "GREENROOM_KMS": "https://vault.example/transit/greenroom",
+    }
+    keys = load_settings(None, environment).encryption.keys
+    assert (keys.key_dir, keys.passphrase_env) == (Path("/a/keys"), "THE_PASSPHRASE")
+    assert keys.kms == "https://vault.example/transit/greenroom"
+    theirs = RecorderSettings(**environment)  # type: ignore[arg-type]
+    assert (theirs.key_dir, theirs.passphrase_env, theirs.kms) == (
+        keys.key_dir,
+        keys.passphrase_env,
+        keys.kms,
+    )

@@ -45,6 +45,13 @@ def test_the_environment_sets_everything(monkeypatch: pytest.MonkeyPatch) -> Non
     assert (settings.capacity, settings.log_level) == (7, "warning")
 
 
+def test_a_passphrase_in_the_place_of_its_variable_is_not_shown(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GREENROOM_PASSPHRASE_ENV", "correct horse battery staple")
+    with pytest.raises(SettingsError, match="GREENROOM_PASSPHRASE_ENV cannot be used") as raised:
+        load_settings()
+    assert "horse" not in str(raised.value)
+
+
 def test_an_empty_variable_is_not_set(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CHUNK_STORAGE_PATH", "")
     assert load_settings().chunk_store == "data/recordings"

@@ -21,7 +21,8 @@ from sdk.testing import FakeOrchestrator
 from tests.fakes.odd_s3_server import odd_s3_server
 from tests.fakes.recordings import MILLISECONDS, PROLOGUE, RECORDING, open_writer
 from vault.adapters.dir_store import DirChunkStore
-from vault.adapters.key_files import KeyFiles
+from vault.adapters.key_files import KeyFiles, read_public_key
+from vault.core.public_key import derive_key_id
 
 
 def settings(folder: Path, url: str = "http://127.0.0.1:1", store: str = "") -> RecorderSettings:
@@ -42,7 +43,7 @@ async def test_the_recorder_offers_itself_outside_of_the_default_services_and_na
     assert (hello.service_id, hello.in_default, hello.capacity) == ("recorder", False, 4)
     (kek,) = (tmp_path / "keys").glob("kek-*.key")
     assert kek.name == f"kek-{hello.metadata['kek_id']}.key"
-    assert len(hello.metadata["signing_key_id"]) == 16
+    assert hello.metadata["signing_key_id"] == derive_key_id(read_public_key(tmp_path / "keys/signing.pub"))
     assert hello.metadata["store"] == (tmp_path / "recordings").as_uri()
 
 

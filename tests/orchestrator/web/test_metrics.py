@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from math import isnan
+
 import pytest
 from aiohttp import ClientSession
 from prometheus_client.parser import text_string_to_metric_families
@@ -82,3 +84,9 @@ async def test_postponed_commands_are_counted(world: World, client: ClientSessio
     world.orchestrator.commands.on_failure(kind)
     found = await numbers(client)
     assert found[f'greenroom_commands_postponed_total{{command="{kind}"}}'] == 1
+
+
+async def test_the_age_of_the_key_that_wraps_is_told(world: World, client: ClientSession) -> None:
+    assert isnan((await numbers(client))["greenroom_kek_age_days"]), "there are no keys yet"
+    world.orchestrator.keys.on_age(91.5)
+    assert (await numbers(client))["greenroom_kek_age_days"] == 91.5

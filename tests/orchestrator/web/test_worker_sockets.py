@@ -14,6 +14,7 @@ from orchestrator.core.jobs import JobState
 from orchestrator.web import worker_sockets
 from orchestrator.web.worker_sockets import SocketLine
 from sdk.wire import MAX_FRAME_BYTES, Offer, Pong
+from tests.fakes.recordings import make_key_ring
 from tests.orchestrator.web.world import World, until
 
 CONNECT = "/api/v1/workers/connect"
@@ -110,6 +111,20 @@ async def test_a_worker_id_of_another_service_is_not_taken_over(world: World, cl
     assert (await first.receive_json(timeout=5))["t"] == "pong"
     assert [w.registration.service_id for w in world.registry.all()] == ["asr"]
     await first.close()
+
+
+async def test_a_recorder_with_other_keys_is_refused_and_told_why(
+    world: World, client: ClientSession, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(world.orchestrator.keys, "_open_ring", make_key_ring)
+    recorder = {**HELLO, "service_id": "recorder", "metadata": {"signing_key_id": "0" * 16}}
+    async with client.ws_connect(CONNECT) as socket:
+        await socket.send_json(recorder)
+        code, reason = await until_closed(socket)
+    assert code == 1008
+    assert reason.startswith(f"recorder signs with key {'0' * 16}, the orchestrator with ")
+    assert reason.endswith(": give both the same keys")
+    assert world.registry.all() == []
 
 
 async def hold_job(world: World, client: ClientSession) -> tuple[ClientWebSocketResponse, SessionId]:
