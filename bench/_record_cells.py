@@ -1,4 +1,4 @@
-"""The processes of bench/record.py: who publishes, and each way of recording, measured by its CPU time."""
+"""The processes of the benches of recording: who publishes, and each way of recording, with its CPU time."""
 
 from __future__ import annotations
 
@@ -19,12 +19,14 @@ import numpy as np
 import uvloop
 from livekit import rtc
 
-from recorder.adapters.decoded_tracks import DecodedRoom
+from recorder.adapters.decoded_tracks import EVERY_KIND, SOUND_ALONE, DecodedRoom
 from recorder.adapters.passthrough.tracks import PassthroughTracks
+from recorder.adapters.pyav_canvas import PyavCanvas
 from recorder.adapters.pyav_muxer import PyavEncoders
 from recorder.adapters.system_clock import SystemClock
 from recorder.ports import Standing, TrackSource
 from recorder.service.archive import Archive
+from recorder.service.composed_room import ComposedRoom
 from recorder.service.recording import Recording
 from recorder.service.recording_plan import RecordingPlan
 from sdk.ports import Grant
@@ -36,6 +38,7 @@ BIT_RATE: Final = 1_700_000
 CLIP_S: Final = 20  # one keyframe at its beginning
 SETTLE_S: Final = 3.0  # joining, the first keyframes, the first files
 RATE_HZ: Final = 48_000
+ROLES: Final = ("clip", "publish", "passthrough", "decoded", "decode_only", "composite", "audio")
 _BLOCK: Final = 480  # samples
 
 
@@ -152,18 +155,30 @@ async def _cpu_of(seconds: float) -> float:
 
 
 async def record(way: str, url: str, token: str, folder: Path, seconds: float) -> None:
-    """Record the room with custody on and print the CPU taken; ``way`` is passthrough or decoded."""
+    """Record the room in one way with custody on, and print the CPU taken."""
 
     async def grant() -> Grant:
         return Grant(livekit_url=url, access_token=token)
 
     clock = SystemClock()
-    source: TrackSource = DecodedRoom(grant, clock)
-    if way == "passthrough":
-        source = PassthroughTracks(grant, clock, keyframe_interval_s=4.0)
+    encoders = PyavEncoders()
+    source: TrackSource
+    match way:
+        case "passthrough":
+            source = PassthroughTracks(grant, clock, keyframe_interval_s=4.0)
+        case "composite" | "audio":
+            source = ComposedRoom(
+                DecodedRoom(grant, clock, kinds=EVERY_KIND if way == "composite" else SOUND_ALONE),
+                clock=clock,
+                quality=encoders.quality,
+                layout="grid" if way == "composite" else None,
+                canvas=lambda width, height: PyavCanvas(width=width, height=height),
+            )
+        case _:
+            source = DecodedRoom(grant, clock)
     archive = Archive(DirChunkStore(folder / "recordings"), KeyFiles.create_or_open(folder / "keys"), "file")
     plan = RecordingPlan(recording_id=str(uuid.uuid4()), session_id=str(uuid.uuid4()), attempt=1)
-    recording = Recording(plan, archive=archive, encoders=PyavEncoders(), clock=clock, reporter=_NoReports())
+    recording = Recording(plan, archive=archive, encoders=encoders, clock=clock, reporter=_NoReports())
     capturing = asyncio.create_task(recording.capture(source))
     cpu = await _cpu_of(seconds)
     recording.cut()
@@ -206,7 +221,7 @@ def write_clip(path: Path) -> None:
 def main() -> None:
     """Be one of the processes."""
     parser = argparse.ArgumentParser()
-    parser.add_argument("role", choices=("clip", "publish", "passthrough", "decoded", "decode_only"))
+    parser.add_argument("role", choices=ROLES)
     parser.add_argument("--url", default="")
     parser.add_argument("--folder", type=Path, required=True)
     parser.add_argument("--seconds", type=float, default=10)

@@ -65,7 +65,8 @@ def cell(way: str, streams: int, folder: Path, *, seconds: float) -> dict[str, A
     found["ms"] = found["cpu"] * 1000 / streams
     if "recording" in found:
         is_exact = way == "passthrough"  # decoded pictures are placed by when they came
-        _check(found, folder, streams=streams, seconds=seconds, is_exact=is_exact)
+        videos = {"composite": 1, "audio": 0}.get(way, streams)
+        _check(found, folder, streams=videos, seconds=seconds, is_exact=is_exact)
     return found
 
 
