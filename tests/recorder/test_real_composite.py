@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-import uuid
 from collections.abc import AsyncIterator
-from dataclasses import dataclass, field
 from itertools import groupby, pairwise
 from pathlib import Path
 
-import av
 import numpy as np
 import numpy.typing as npt
 import pytest
@@ -17,19 +14,16 @@ import pytest
 from greenroom.synthetic_picture import read_counter
 from recorder.core.layout import Box, Layout, fit, tiles
 from recorder.core.quality import QUALITIES
-from sdk.fake_jobs import FakeJob
 from tests.integration.servers import SharedLiveKit
 from tests.recorder.counting_publishers import HEIGHT, WIDTH, counting
+from tests.recorder.decoded_files import Decoded, stopped
 from tests.recorder.room_world import RoomWorld, room_world
-from vault.adapters.key_files import KeyFiles
-from vault.export import export_recording
 
 pytestmark = [pytest.mark.integration, pytest.mark.media]
 
 LOW = QUALITIES["low"]
 ALICE_HZ, BOB_HZ = 440, 1_000
 BOBS = 100_000  # bob's numbers begin here
-RATE = 48_000
 
 
 @pytest.fixture
@@ -37,52 +31,6 @@ async def world(livekit_server: SharedLiveKit, tmp_path: Path) -> AsyncIterator[
     async with room_world(livekit_server, tmp_path, mode="composite") as made:
         await made.start_recorder()
         yield made
-
-
-@dataclass
-class Decoded:
-    """An exported file."""
-
-    times: list[float] = field(default_factory=list)
-    lumas: list[npt.NDArray[np.uint8]] = field(default_factory=list)
-    samples: npt.NDArray[np.float32] = field(default_factory=lambda: np.zeros(0, dtype=np.float32))
-    sound_from_s: float = 0.0
-    codecs: list[str] = field(default_factory=list)
-
-    def strength(self, hz: float, begin_s: float, end_s: float) -> float:
-        """How loud a tone is in a stretch of the file, 1 being full scale."""
-        first = round((begin_s - self.sound_from_s) * RATE)
-        part = self.samples[max(0, first) : round((end_s - self.sound_from_s) * RATE)]
-        wave = np.exp(-2j * np.pi * hz / RATE * np.arange(len(part)))
-        return float(2 * np.abs((part * wave).mean()))
-
-
-async def stopped(world: RoomWorld, job: FakeJob) -> Decoded:
-    """Stop, verify, export and decode."""
-    await world.orchestrator.control(job, "stop", n=1)
-    await world.orchestrator.reported(job, "done")
-    assert (await world.verify()).exit_code == 0
-    keys, out = KeyFiles.open(world.folder / "keys"), world.folder / f"{uuid.uuid4()}.mkv"
-    await asyncio.to_thread(export_recording, world.path, keys, out)
-    return await asyncio.to_thread(decode, out)
-
-
-def decode(path: Path) -> Decoded:
-    decoded = Decoded()
-    sounds: list[npt.NDArray[np.float32]] = []
-    with av.open(str(path)) as file:
-        decoded.codecs = [stream.codec_context.name for stream in file.streams]
-        for frame in file.decode():
-            if isinstance(frame, av.VideoFrame):
-                decoded.times.append(float(frame.time or 0))
-                decoded.lumas.append(frame.to_ndarray(format="gray").astype(np.uint8))
-            elif isinstance(frame, av.AudioFrame):
-                if not sounds:
-                    decoded.sound_from_s = float(frame.time or 0)
-                sounds.append(frame.to_ndarray()[0].astype(np.float32))
-    if sounds:
-        decoded.samples = np.concatenate(sounds)
-    return decoded
 
 
 def whose(luma: npt.NDArray[np.uint8], box: Box) -> str:
@@ -118,14 +66,14 @@ def scenes(decoded: Decoded, layout: Layout) -> list[tuple[str, float, float]]:
 async def test_a_grid_of_who_is_there_with_the_sound_of_all(world: RoomWorld) -> None:
     job = await world.capture(quality="low", format="webm")
     async with counting(world.server, job, "alice", first=0, hz=ALICE_HZ) as alice:
-        await asyncio.sleep(2.5)
-        async with counting(world.server, job, "bob", first=BOBS, hz=BOB_HZ):
-            await asyncio.sleep(3)
-            alice.mute_camera(is_muted=True)
-            await asyncio.sleep(2)
-            alice.mute_camera(is_muted=False)
-            await asyncio.sleep(2.5)
         await asyncio.sleep(2)
+        async with counting(world.server, job, "bob", first=BOBS, hz=BOB_HZ):
+            await asyncio.sleep(2.5)
+            alice.mute_camera(is_muted=True)
+            await asyncio.sleep(1.5)
+            alice.mute_camera(is_muted=False)
+            await asyncio.sleep(2)
+        await asyncio.sleep(1.5)
         decoded = await stopped(world, job)
     assert decoded.codecs == ["vp8", "opus"]
     assert {luma.shape for luma in decoded.lumas} == {(LOW.height, LOW.width)}
@@ -167,7 +115,9 @@ async def test_a_composite_is_in_sync_and_stops_at_the_cut_mark(world: RoomWorld
         await asyncio.wait({publishing})
     assert (await world.verify()).exit_code == 0
     media = await world.export()
-    assert media.is_monotonic
+    # On an even clock a picture that comes late is drawn twice.
+    counters = [counter for counter in media.counters if counter is not None]
+    assert counters == sorted(counters)
     assert media.unread_frames <= 1
     assert 5 * LOW.frames_per_s <= media.video_frames <= 7.5 * LOW.frames_per_s
     assert media.av_offset_ms is not None
