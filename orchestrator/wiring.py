@@ -265,6 +265,7 @@ class Orchestrator:
                 clock=self.parts.clock,
                 default=self.settings.recording.manner,
                 refusal=self.keeping.quota.refusal,
+                seal=self.keeping.seal,
             ),
             playback=self.playback,
             keeping=self.keeping,

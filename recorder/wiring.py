@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import threading
 from functools import partial
@@ -14,7 +15,7 @@ from recorder.adapters.passthrough.tracks import PassthroughTracks
 from recorder.adapters.pyav_canvas import PyavCanvas
 from recorder.adapters.pyav_muxer import PyavEncoders
 from recorder.adapters.system_clock import SystemClock
-from recorder.core.errors import SettingsError
+from recorder.core.errors import E2eeKeyMissingError, SettingsError
 from recorder.core.layout import Layout
 from recorder.core.quality import QUALITIES
 from recorder.ports import Clock, Spool, TrackSource
@@ -26,13 +27,15 @@ from recorder.service.left_spool import clear_left
 from recorder.settings import RecorderSettings
 from sdk.job import Job
 from sdk.settings import WorkerSettings
-from sdk.wire import RECORDER_SERVICE
+from sdk.wire import RECORDER_SERVICE, RecordingTask
 from sdk.worker import Worker
+from vault.core.ids import parse_recording_id
 from vault.core.public_key import derive_key_id
 from vault.core.store_location import StoreLocation, parse_location
-from vault.errors import KeyFileError, KeyServiceError, StoreError, StoreSetupError
+from vault.errors import KeyFileError, KeyServiceError, StoreError, StoreSetupError, VaultError
 from vault.opening_keys import KeySettings, open_key_ring
-from vault.ports import ChunkStore
+from vault.ports import ChunkStore, KeyRing
+from vault.sealed_text import open_text
 from vault.stores import open_chunk_store, url_of
 
 # Of the 5 s that a recorder has at SIGTERM, nearly all is for flushing and reporting.
@@ -67,7 +70,7 @@ def build(settings: RecorderSettings) -> Worker:
             archive=archive,
             clock=clock,
             encoders=PyavEncoders,
-            tracks=lambda job: _tracks(job, clock),
+            tracks=lambda job: _tracks(job, clock, keys),
             reporter=lambda job: JobReports(job, location=location),
         )
     )
@@ -118,24 +121,40 @@ def _put_left_beside(archive: Archive) -> None:
         threading.Thread(target=clearing, name="left spool", daemon=True).start()
 
 
-def _tracks(job: Job, clock: Clock) -> TrackSource:
+def _tracks(job: Job, clock: Clock, keys: KeyRing) -> TrackSource:
     """Choose how a room's media is taken."""
     task = job.recording
+    e2ee_key = partial(_e2ee_key, task, keys)
     match "" if task is None else task.mode:
         case "passthrough":
             assert task is not None
             passthrough = PassthroughTracks(job.grant, clock, keyframe_interval_s=task.keyframe_interval_s)
-            return FallingBack(passthrough, DecodedRoom(job.grant, clock))
+            return FallingBack(passthrough, DecodedRoom(job.grant, clock, e2ee_key=e2ee_key))
         case "composite" | "audio" as mode:
             assert task is not None
             kinds = EVERY_KIND if mode == "composite" else SOUND_ALONE
             layout: Layout = "speaker" if task.layout == "speaker" else "grid"
             return ComposedRoom(
-                DecodedRoom(job.grant, clock, kinds=kinds),
+                DecodedRoom(job.grant, clock, kinds=kinds, e2ee_key=e2ee_key),
                 clock=clock,
                 quality=QUALITIES[task.quality],
                 layout=layout if mode == "composite" else None,
                 canvas=lambda width, height: PyavCanvas(width=width, height=height),
             )
         case _:  # tracks, and what was called decoded
-            return DecodedRoom(job.grant, clock)
+            return DecodedRoom(job.grant, clock, e2ee_key=e2ee_key)
+
+
+async def _e2ee_key(task: RecordingTask | None, keys: KeyRing) -> str:
+    """Open the key of the room's end-to-end encryption that came with the job; "" when none did.
+
+    Raises:
+        E2eeKeyMissingError: it does not open with our keys.
+    """
+    if task is None or not task.e2ee_key:
+        return ""
+    recording_id = parse_recording_id(task.recording_id)
+    try:
+        return await asyncio.to_thread(open_text, task.e2ee_key, keys, recording_id=recording_id)
+    except VaultError as error:
+        raise E2eeKeyMissingError(f"e2ee_key_missing: the key cannot be opened, because {error}") from error

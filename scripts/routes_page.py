@@ -12,6 +12,7 @@ from orchestrator.core.request_keys import KEPT
 from orchestrator.web.app import API, ROUTES
 from orchestrator.web.bodies import READ_DEADLINE_S
 from orchestrator.web.errors import MAX_BODY_BYTES
+from orchestrator.web.record_routes import MAX_E2EE_KEY_BYTES
 from orchestrator.web.request_keys import MAX_KEY
 from orchestrator.web.sse import BUFFER_BYTES
 
@@ -122,6 +123,8 @@ as `[recording]` says. `/pause`, `/resume` and `/stop` take `{{"session_id"}}`. 
 `recording_status`, `mode`, `quality`, `format`, `layout`, `statistics` as the recorder measured them,
 and `earlier_recordings`.
 
+- `e2ee_key` is the shared key of a room whose media is end-to-end encrypted, 1 to {MAX_E2EE_KEY_BYTES} bytes.
+  It is kept sealed and never returned, and a repeat under an `Idempotency-Key` is not compared by it.
 - `pending` names the operation that the recorder has not shown yet; it is said until it is shown, also to a
   recorder that takes over. `recording_status` moves, and its event is sent, when it has been carried out.
 - Doing again what is done, or asked for, is the same 200. What the state forbids is a 409: pausing what is

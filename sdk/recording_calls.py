@@ -28,6 +28,7 @@ class RecordingCalls(ABC):
         quality: RecordingQuality | None = None,
         format: RecordingFormat | None = None,  # noqa: A002 - the wire's word
         layout: RecordingLayout | None = None,
+        e2ee_key: str | None = None,
     ) -> dict[str, Any]:
         """Record a session; while a recording runs, that one is the answer.
 
@@ -37,12 +38,13 @@ class RecordingCalls(ABC):
             quality: limits of what the recorder encodes.
             format: container of what it encodes, and of exports.
             layout: of a composite.
+            e2ee_key: the room's shared key, where its media is end-to-end encrypted.
 
         Raises:
             NotFoundError: there is no such session.
             ConflictError: the session is over, its recording is being stopped, or is taken otherwise.
         """
-        asked = {"mode": mode, "quality": quality, "format": format, "layout": layout}
+        asked = {"mode": mode, "quality": quality, "format": format, "layout": layout, "e2ee_key": e2ee_key}
         given = {name: word for name, word in asked.items() if word is not None}
         return await self._record("start", session_id, **given)
 

@@ -67,13 +67,16 @@ class LiveKitRoom:
         token = getattr(self._room, "_token", None)
         return token if isinstance(token, str) else None
 
-    async def connect(self, grant: Grant, *, timeout_s: float, auto_subscribe: bool = True) -> None:
+    async def connect(
+        self, grant: Grant, *, timeout_s: float, auto_subscribe: bool = True, e2ee_key: str = ""
+    ) -> None:
         """Join the room, or join it again with the same room object.
 
         Args:
             grant: what to join with.
             timeout_s: seconds for all of it.
             auto_subscribe: receive all tracks; else those that are subscribed to one by one.
+            e2ee_key: the room's shared key, where its media is end-to-end encrypted.
 
         Raises:
             RoomJoinError: no room within ``timeout_s`` or a refused token.
@@ -88,7 +91,9 @@ class LiveKitRoom:
         # The SDK keeps those of the last connection, and panics when one of them is there again.
         self._room._remote_participants.clear()
         # LiveKit tries the signal connection four times, each with its own timeout
-        options = rtc.RoomOptions(auto_subscribe=auto_subscribe, connect_timeout=timeout_s / 4)
+        options = rtc.RoomOptions(
+            auto_subscribe=auto_subscribe, connect_timeout=timeout_s / 4, encryption=_encryption(e2ee_key)
+        )
         joining = asyncio.create_task(self._room.connect(grant.livekit_url, grant.access_token, options))
         try:
             left_s = until - asyncio.get_running_loop().time()
@@ -138,6 +143,12 @@ class LiveKitRoom:
             self._given_up.add(leaving)
             leaving.add_done_callback(self._given_up.discard)
         self._given_up.discard(joining)
+
+
+def _encryption(key: str) -> rtc.E2EEOptions | None:
+    if not key:
+        return None
+    return rtc.E2EEOptions(key_provider_options=rtc.KeyProviderOptions(shared_key=key.encode()))
 
 
 class _TokenFilter(logging.Filter):

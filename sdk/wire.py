@@ -32,7 +32,7 @@ class _Shape(Struct, frozen=True, kw_only=True):
 
     def __rich_repr__(self) -> Any:
         for name in self.__struct_fields__:
-            yield name, "(secret)" if name.endswith("_token") else getattr(self, name)
+            yield name, "(secret)" if name.endswith(("_token", "_key")) else getattr(self, name)
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({', '.join(f'{name}={v!r}' for name, v in self.__rich_repr__())})"
@@ -299,6 +299,7 @@ class RecordingTask(_Shape, frozen=True, kw_only=True):
     quality: str = "high"
     format: str = "mp4"
     layout: str = "grid"
+    e2ee_key: str = ""  # sealed
     keyframe_interval_s: float = 4.0
 
 

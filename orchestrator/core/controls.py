@@ -52,6 +52,10 @@ def start_asked(draft: Draft, trigger: RecordingStartAsked) -> None:
     old = session.recording
     if old is not None and old.status in OPEN and old.is_to_be != "stop":
         _check_same(old.manner, trigger.manner)
+        if trigger.e2ee and not old.e2ee:
+            raise IllegalTransitionError(
+                "the session is being recorded without an e2ee_key; stop that first to start with one"
+            )
         return
     if old is not None and old.status not in AGAIN:
         raise IllegalTransitionError(
@@ -66,7 +70,7 @@ def start_asked(draft: Draft, trigger: RecordingStartAsked) -> None:
         )
     if old is not None:
         draft.set(earlier_recordings=(*session.earlier_recordings, old))
-    recording = Recording.begin(trigger.recording_id, trigger.manner.over(trigger.default))
+    recording = Recording.begin(trigger.recording_id, trigger.manner.over(trigger.default), e2ee=trigger.e2ee)
     draft.put_recording(recording)
     _open_job(draft)
     if session.room_status in _WITH_ROOM:  # while the room is being created it begins with the room

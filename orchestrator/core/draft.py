@@ -21,7 +21,7 @@ from orchestrator.core.events import (
 from orchestrator.core.ids import Identity, ServiceId, is_agent
 from orchestrator.core.jobs import HELD, OVER, Job, JobCause
 from orchestrator.core.jobs import move as move_job
-from orchestrator.core.recording import Recording, RecordingStatus, check_move
+from orchestrator.core.recording import ENDED, Recording, RecordingStatus, check_move
 from orchestrator.core.session import Deadline, Session, due_in, evolve, with_job, without
 from orchestrator.core.states import Cause, move
 from orchestrator.core.triggers import Participant
@@ -173,6 +173,8 @@ class Draft:
         Another recording than before begins idle.
         """
         old = self.session.recording
+        if recording.e2ee and recording.status in ENDED:
+            recording = replace(recording, e2ee="")  # nobody needs it any more
         self.set(recording=recording)
         is_same = old is not None and old.recording_id == recording.recording_id
         before = old.status if old is not None and is_same else RecordingStatus.IDLE

@@ -54,7 +54,8 @@ RUNNING: Final = frozenset(_ORDER) - {_S.COMPLETED}
 CAPTURING: Final = frozenset({_S.STARTING, _S.RECORDING, _S.PAUSED})  # a recorder is in the room, or is to be
 OPEN: Final = CAPTURING | {_S.IDLE}  # it can be paused, resumed and stopped
 SEALING: Final = RUNNING - CAPTURING  # capture is over, a recorder still has to complete it
-AGAIN: Final = frozenset({_S.STOPPED, _S.COMPLETED, _S.FAILED, _S.DELETED})  # another recording may follow
+ENDED: Final = frozenset({_S.COMPLETED, _S.FAILED, _S.DELETED})
+AGAIN: Final = ENDED | {_S.STOPPED}  # another recording may follow
 
 # How media can be taken, and what can be asked of what is encoded.
 MODES: Final = ("passthrough", "tracks", "composite", "audio")
@@ -140,6 +141,7 @@ class Recording:
         quality: one of QUALITIES; "", as in records of before, for as the setting says.
         format: one of FORMATS; likewise.
         layout: one of LAYOUTS; likewise.
+        e2ee: key of the room's end-to-end encryption, sealed; "" without one, and once it is over.
         stats: measured by the recorder of the current attempt (duration_s, chunks, bytes, frames, …).
         earlier_stats: the same of the attempts before it, added up.
     """
@@ -155,6 +157,7 @@ class Recording:
     quality: str = ""
     format: str = ""
     layout: str = ""
+    e2ee: str = field(default="", repr=False)
     checkpoints: tuple[Checkpoint, ...] = ()
     pauses: tuple[Pause, ...] = ()
     stats: dict[str, float] = field(default_factory=dict)
@@ -162,7 +165,7 @@ class Recording:
     detail: str = ""
 
     @classmethod
-    def begin(cls, recording_id: RecordingId, manner: Manner) -> Recording:
+    def begin(cls, recording_id: RecordingId, manner: Manner, *, e2ee: str = "") -> Recording:
         """Give the record of one that nobody took up yet."""
         return cls(
             recording_id=recording_id,
@@ -170,6 +173,7 @@ class Recording:
             quality=manner.quality,
             format=manner.format,
             layout=manner.layout,
+            e2ee=e2ee,
         )
 
     @property

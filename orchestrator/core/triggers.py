@@ -189,12 +189,14 @@ class RecordingStartAsked:
     """A caller wants the session recorded.
 
     ``recording_id``: of the recording that begins, if one does; what ``manner`` does not say is as in
-    ``default``, or as it is; ``refusal``: why none may begin now, "" when one may.
+    ``default``, or as it is; ``refusal``: why none may begin now, "" when one may; ``e2ee``:
+    sealed key of the room's end-to-end encryption.
     """
 
     recording_id: RecordingId
     manner: Manner = field(default_factory=Manner)
     default: Manner = field(default_factory=Manner)
+    e2ee: str = field(default="", repr=False)
     refusal: str = ""
 
 

@@ -44,6 +44,7 @@ class Keeping:
         days = settings.retention_days
         self.kept = None if days is None else timedelta(days=days)
         self.stored = StoredRecordings(place=place, clock=clock)
+        self.seal = self.stored.seal
         self.custodian = Custodian(
             catalog=catalog, sessions=sessions, stored=self.stored, clock=clock, forget=forget
         )

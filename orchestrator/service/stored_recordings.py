@@ -15,6 +15,7 @@ from orchestrator.core.errors import (
     RecordingHeldError,
     SettingsError,
 )
+from orchestrator.core.ids import RecordingId as OwnRecordingId
 from orchestrator.ports import Clock
 from orchestrator.service.threads import BusyError, StoppedError, Threads
 from vault.core.ids import RecordingId, is_recording_id
@@ -31,6 +32,7 @@ from vault.errors import (
 )
 from vault.listing import read_listing
 from vault.ports import ChunkStore, KeyRing
+from vault.sealed_text import seal_text
 from vault.shredding import delete_recording
 from vault.stores import open_chunk_store, url_of
 
@@ -161,6 +163,22 @@ class StoredRecordings:
         """Give what the recording takes in the store."""
         found = await self.reach(entry, lambda stored: read_listing(self._chunks.files(stored)).total_bytes)
         return found or 0
+
+    async def seal(self, text: str, recording_id: OwnRecordingId) -> str:
+        """Encrypt a short secret of a recording that is about to begin, as its recorder can open it.
+
+        Raises:
+            CustodyError: there are no keys to do it with.
+        """
+        stored = RecordingId(recording_id)
+        try:
+            return await self._threads.run(
+                lambda check: seal_text(text, self._open_keys(), recording_id=stored), deadline_s=_DEADLINE_S
+            )
+        except VaultError as error:
+            raise CustodyError(f"the keys ([encryption] key_dir) cannot be used: {error}") from error
+        except (BusyError, StoppedError) as error:
+            raise CustodyError(str(error)) from error
 
     async def reach(
         self, entry: CatalogEntry, work: Callable[[RecordingId], _T], *, deadline_s: float = _DEADLINE_S

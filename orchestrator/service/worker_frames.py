@@ -61,6 +61,7 @@ def assign_frame(session: Session, job: Job, token: Token, recording: RecordingT
         quality=session.recording.quality or recording.quality,
         format=session.recording.format or recording.format,
         layout=session.recording.layout or recording.layout,
+        e2ee_key=session.recording.e2ee,
         keyframe_interval_s=recording.keyframe_interval_s,
     )
     return Assign(

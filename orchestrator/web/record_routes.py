@@ -17,6 +17,8 @@ from orchestrator.web.request_keys import request_key
 from orchestrator.web.services import SERVICES
 from orchestrator.web.session_view import recording_view
 
+E2EE_KEY: Final = "e2ee_key"
+MAX_E2EE_KEY_BYTES: Final = 1024
 _encode = msgspec.json.Encoder().encode
 _WORDS: Final = {"mode": MODES, "quality": QUALITIES, "format": FORMATS, "layout": LAYOUTS}
 
@@ -29,6 +31,7 @@ class StartRecording(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     quality: str | None = None
     format: str | None = None
     layout: str | None = None
+    e2ee_key: str | None = None
 
 
 class ControlRecording(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -42,8 +45,11 @@ async def start_recording(request: web.Request) -> web.Response:
     services = request.app[SERVICES]
     body = await read_json(request, StartRecording)
     manner = _manner(body)
-    key = await request_key(request, "record/start")
-    return _answer(await services.recording_control.start(SessionId(body.session_id), manner, key))
+    # A hash of a passphrase can be guessed at leisure: it is no part of what a repeat is known by.
+    key = await request_key(request, "record/start", but=E2EE_KEY)
+    e2ee_key = _e2ee_key(body)
+    control = services.recording_control
+    return _answer(await control.start(SessionId(body.session_id), manner, key, e2ee_key=e2ee_key))
 
 
 async def stop_recording(request: web.Request) -> web.Response:
@@ -91,6 +97,17 @@ def _manner(body: StartRecording) -> Manner:
     if problems:
         raise FieldsError(problems)
     return Manner(**{name: word or "" for name, word in given.items()})
+
+
+def _e2ee_key(body: StartRecording) -> str:
+    """Check the room's key; it is never repeated, not even in a refusal."""
+    if body.e2ee_key is None:
+        return ""
+    if not 0 < (size := len(body.e2ee_key.encode(errors="replace"))) <= MAX_E2EE_KEY_BYTES:
+        raise FieldsError(
+            [FieldProblem(E2EE_KEY, f"has {size} bytes; give 1 to {MAX_E2EE_KEY_BYTES}, or leave it out")]
+        )
+    return body.e2ee_key
 
 
 def _answer(session: Session) -> web.Response:

@@ -22,12 +22,13 @@ _ANYBODY: Final = CallerId("")  # under `auth.mode = none` all callers are one
 _encode = msgspec.json.Encoder(order="sorted").encode
 
 
-async def request_key(request: web.Request, route: str) -> RequestKey | None:
+async def request_key(request: web.Request, route: str, *, but: str = "") -> RequestKey | None:
     """Give the key that came with a request, tied to its path and body; None when there is none.
 
     Args:
         request: its body is read whole.
         route: our name of the route, the same under each of its paths.
+        but: field of the body that the key is not tied to.
 
     Raises:
         FieldsError: the header is no key, or came twice.
@@ -38,7 +39,7 @@ async def request_key(request: web.Request, route: str) -> RequestKey | None:
         return None
     if problem := key_problem(given):
         raise FieldsError([FieldProblem(HEADER, problem)])
-    fingerprint = fingerprint_of(dict(request.match_info), await read_body(request))
+    fingerprint = fingerprint_of(dict(request.match_info), await read_body(request), but=but)
     return RequestKey(scope=KeyScope(caller=_ANYBODY, route=route, key=given[0]), fingerprint=fingerprint)
 
 
@@ -54,13 +55,15 @@ def key_problem(given: list[str]) -> str | None:
     return None
 
 
-def fingerprint_of(path: dict[str, str], body: bytes) -> str:
+def fingerprint_of(path: dict[str, str], body: bytes, *, but: str = "") -> str:
     """Give the SHA-256 of what is asked for, in hex.
 
     Two bodies that are the same JSON are the same, whatever the order of their fields and their spacing.
     """
     try:
         value = msgspec.json.decode(body) if body.strip() else None
+        if isinstance(value, dict):
+            value.pop(but, None)
         canonical = _encode(value)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         canonical = body  # of a route that does not read it

@@ -17,7 +17,7 @@ from typing import Any, Final
 from livekit import rtc
 
 from recorder.core.chunking import TrackKind
-from recorder.core.errors import PassthroughUnfitError, RemovedFromRoomError
+from recorder.core.errors import E2eeKeyMissingError, PassthroughUnfitError, RemovedFromRoomError
 from recorder.core.timeline import AUDIO_RATE_HZ
 from recorder.ports import Clock, FrameSink, Picture, RoomListener, Sound, SourceTrack, SourceTrackId
 from sdk.errors import JobEndedError, RoomJoinError, UnavailableError
@@ -29,6 +29,7 @@ from vault.core.manifest import CaptureMode
 
 EVERY_KIND: Final[frozenset[TrackKind]] = frozenset({"audio", "video"})
 SOUND_ALONE: Final[frozenset[TrackKind]] = frozenset({"audio"})
+_UNREADABLE: Final = frozenset({rtc.EncryptionState.DECRYPTION_FAILED, rtc.EncryptionState.MISSING_KEY})
 _MAX_PICTURES: Final = 30
 _MAX_SOUNDS: Final = 200
 _CHANNELS: Final = 2
@@ -46,15 +47,22 @@ class DecodedRoom:
         grant: gives the media server's URL and a fresh token for the room.
         clock: for arrival times.
         kinds: of the tracks that are taken; others are not even subscribed to.
+        e2ee_key: gives the key of the room's end-to-end encryption; "" when there is none.
     """
 
     def __init__(
-        self, grant: Callable[[], Awaitable[Grant]], clock: Clock, *, kinds: frozenset[TrackKind] = EVERY_KIND
+        self,
+        grant: Callable[[], Awaitable[Grant]],
+        clock: Clock,
+        *,
+        kinds: frozenset[TrackKind] = EVERY_KIND,
+        e2ee_key: Callable[[], Awaitable[str]] | None = None,
     ) -> None:
         self.listener: RoomListener | None = None
         self._grant = grant
         self._clock = clock
         self._kinds = kinds
+        self._e2ee_key = e2ee_key
         self._chosen: frozenset[SourceTrackId] | None = None
         self._tracks: DecodedTracks | None = None
 
@@ -77,8 +85,10 @@ class DecodedRoom:
 
         Raises:
             RemovedFromRoomError: the media server put us out.
+            E2eeKeyMissingError: a track is encrypted, and there is no key.
             PassthroughUnfitError: some tracks are chosen, and there is no token for a second participant.
         """
+        e2ee_key = "" if self._e2ee_key is None else await self._e2ee_key()
         while True:
             link = LiveKitRoom()
             try:
@@ -87,13 +97,15 @@ class DecodedRoom:
                     if not grant.second_token:
                         raise PassthroughUnfitError("there is no token for a second connection")
                     grant = replace(grant, access_token=grant.second_token)
-                await link.connect(grant, timeout_s=_CONNECT_S, auto_subscribe=self._takes_all)
+                await link.connect(
+                    grant, timeout_s=_CONNECT_S, auto_subscribe=self._takes_all, e2ee_key=e2ee_key
+                )
             except (RoomJoinError, UnavailableError) as error:
                 _log.warning("recording connection: %s", error)
             except JobEndedError:
                 return
             else:
-                match await self._stay(link, sink):
+                match await self._stay(link, sink, has_key=bool(e2ee_key)):
                     case LeftBecause.CLOSED:
                         return
                     case LeftBecause.REMOVED:
@@ -106,13 +118,18 @@ class DecodedRoom:
     def _takes_all(self) -> bool:
         return self._chosen is None and self._kinds == EVERY_KIND
 
-    async def _stay(self, link: LiveKitRoom, sink: FrameSink) -> LeftBecause | None:
+    async def _stay(self, link: LiveKitRoom, sink: FrameSink, *, has_key: bool) -> LeftBecause | None:
         left = asyncio.Event()
         link.on_left = lambda _because: left.set()
         if not link.is_connected:
             return link.left_because
         self._tracks = DecodedTracks(
-            link.room, self._clock, chosen=self._chosen, kinds=self._kinds, listener=self.listener
+            link.room,
+            self._clock,
+            chosen=self._chosen,
+            kinds=self._kinds,
+            listener=self.listener,
+            has_key=has_key,
         )
         capturing = asyncio.create_task(self._tracks.capture(sink))
         leaving = asyncio.create_task(left.wait())
@@ -138,6 +155,7 @@ class DecodedTracks:
         chosen: the tracks to subscribe to; see `choose`. None: all of these kinds.
         kinds: of the tracks to subscribe to.
         listener: told of mutes and of who speaks.
+        has_key: encrypted tracks can be opened.
     """
 
     def __init__(
@@ -148,12 +166,16 @@ class DecodedTracks:
         chosen: frozenset[SourceTrackId] | None = None,
         kinds: frozenset[TrackKind] = EVERY_KIND,
         listener: RoomListener | None = None,
+        has_key: bool = False,
     ) -> None:
         self._room = room
         self._clock = clock
         self._chosen = chosen
         self._kinds = kinds
         self._listener = listener
+        self._has_key = has_key
+        self._unreadable: set[str] = set()  # identities, of whom it was said
+        self._locked: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._tasks: dict[SourceTrackId, asyncio.Task[None]] = {}
 
     def choose(self, track_ids: frozenset[SourceTrackId]) -> None:
@@ -173,7 +195,11 @@ class DecodedTracks:
             publication.set_subscribed(is_wanted)
 
     async def capture(self, sink: FrameSink) -> None:
-        """Hand over all tracks that there are and that come, until cancelled."""
+        """Hand over all tracks that there are and that come, until cancelled.
+
+        Raises:
+            E2eeKeyMissingError: one is encrypted, and there is no key.
+        """
 
         def published(publication: rtc.RemoteTrackPublication, _who: rtc.RemoteParticipant) -> None:
             self._subscribe(publication)
@@ -201,6 +227,11 @@ class DecodedTracks:
             if self._listener is not None:
                 self._listener.speaking([who.identity for who in speakers])
 
+        def cryptor(who: rtc.Participant, state: rtc.EncryptionState.ValueType) -> None:
+            if state in _UNREADABLE and who.identity not in self._unreadable:
+                self._unreadable.add(who.identity)
+                _log.error("the media of %s cannot be decrypted: the e2ee_key is not theirs", who.identity)
+
         heard: dict[Any, Callable[..., None]] = {
             "track_published": published,
             "track_subscribed": subscribed,
@@ -209,6 +240,7 @@ class DecodedTracks:
             "track_muted": muted,
             "track_unmuted": unmuted,
             "active_speakers_changed": speaking,
+            "e2ee_state_changed": cryptor,
         }
         for event, hear in heard.items():
             self._room.on(event, hear)
@@ -218,7 +250,7 @@ class DecodedTracks:
                     self._subscribe(publication)
                     if publication.track is not None:
                         self._begin(sink, publication.track, publication, who)
-            await asyncio.Event().wait()
+            await self._locked
         finally:
             for event, hear in heard.items():
                 self._room.off(event, hear)
@@ -238,6 +270,12 @@ class DecodedTracks:
             return
         track_id = SourceTrackId(publication.sid)
         if track_id in self._tasks:
+            return
+        if publication.encryption_type != rtc.EncryptionType.NONE and not self._has_key:
+            if not self._locked.done():
+                self._locked.set_exception(
+                    E2eeKeyMissingError(f"e2ee_key_missing: track {track_id} is end-to-end encrypted")
+                )
             return
         kind = _kind(track.kind)
         sink.track_started(

@@ -3,6 +3,7 @@
 RecorderError
 ├── CaptureError            media cannot be captured or encoded: the track is left out, the rest goes on
 ├── PassthroughUnfitError   this room or network needs decoded capture: take that
+├── E2eeKeyMissingError     the room is end-to-end encrypted and there is no key: the recording fails
 ├── RemovedFromRoomError    the media server put the recorder out: another attempt has to be made
 ├── StaleAttemptError       another attempt holds the recording: stop at once
 ├── StoreLostError          nothing more can be stored: the recording fails, what is stored stays
@@ -22,6 +23,10 @@ class CaptureError(RecorderError):
 
 class PassthroughUnfitError(RecorderError):
     """The room (encryption, codecs) or the network (no UDP) cannot be recorded without decoding."""
+
+
+class E2eeKeyMissingError(RecorderError):
+    """A track is end-to-end encrypted, and the key that opens it was not given or is not at hand."""
 
 
 class RemovedFromRoomError(RecorderError):

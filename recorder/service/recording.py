@@ -12,7 +12,7 @@ from contextlib import asynccontextmanager, suppress
 from functools import partial
 from typing import Any, Final, TypeVar
 
-from recorder.core.errors import StaleAttemptError
+from recorder.core.errors import E2eeKeyMissingError, StaleAttemptError
 from recorder.core.gap_count import GapCount
 from recorder.core.pauses import Pauses
 from recorder.core.states import CAPTURING, ENDED, RecordingState, Step, next_state
@@ -54,6 +54,7 @@ class Recording:
         self._reporter = reporter
         self._state = RecordingState.STARTING
         self._detail = ""
+        self._locked = ""  # why it fails once it is complete
         self._op = plan.op
         self._is_paused = plan.is_paused  # or is to be, once the attempt is open
         self._pauses = Pauses(plan.pauses)
@@ -158,8 +159,8 @@ class Recording:
             if self._state is RecordingState.STOPPING:
                 await self._write_manifest()
                 await self._advance(Step.MANIFEST_STORED)
-            if self._state is RecordingState.STOPPED and self._detail:
-                await self._fail(self._detail)  # the store is full: what it has is complete, and no more came
+            if self._state is RecordingState.STOPPED and (why := self._detail or self._locked):
+                await self._fail(why)  # full store, missing key: what there is is complete, and no more came
             if self._state is RecordingState.STOPPED:
                 await self._advance(Step.VERIFYING)
             if self._state is RecordingState.PROCESSING:
@@ -256,7 +257,9 @@ class Recording:
         if not ticking.cancelled() and (broken := ticking.exception()) is not None:
             raise broken
         if not capturing.cancelled() and (error := capturing.exception()) is not None:
-            raise error
+            if not isinstance(error, E2eeKeyMissingError):
+                raise error
+            self._locked = str(error)
         if self._detail and not (self._path is not None and self._path.is_full):
             await self._fail(self._detail)
 
@@ -365,7 +368,7 @@ class Recording:
                     checkpoint="" if checkpoint is None else checkpoint.note,
                     stats=self._stats(),
                     pauses=self._pauses.stated(),
-                    closes=[_stated(close) for close in closes],
+                    closes=[{"attempt": c.attempt, "tree_size": c.size, "root": c.root} for c in closes],
                     op=self._op,
                     detail=self._detail,
                 )
@@ -389,10 +392,6 @@ async def _tick(tracks: CapturedTracks) -> None:
     while True:
         await asyncio.sleep(_TICK_S)
         tracks.tick()
-
-
-def _stated(close: AttemptClose) -> dict[str, Any]:
-    return {"attempt": close.attempt, "tree_size": close.size, "root": close.root}
 
 
 def _call_soon(loop: asyncio.AbstractEventLoop, act: Any, why: str) -> None:

@@ -87,13 +87,17 @@ class CountingPublisher:
 
 @asynccontextmanager
 async def counting(
-    server: SharedLiveKit, job: FakeJob, identity: str, *, first: int, hz: float
+    server: SharedLiveKit, job: FakeJob, identity: str, *, first: int, hz: float, e2ee_key: str = ""
 ) -> AsyncIterator[CountingPublisher]:
-    """Join a job's room and publish."""
+    """Join a job's room and publish; with a key both tracks are end-to-end encrypted."""
     publisher = CountingPublisher(first=first, hz=hz)
     grants = api.VideoGrants(room_join=True, room=job.room_name)
     token = api.AccessToken(server.api_key, server.api_secret).with_identity(identity).with_grants(grants)
-    await publisher.room.connect(server.url, token.to_jwt())
+    encryption = None
+    if e2ee_key:
+        options = rtc.KeyProviderOptions(shared_key=e2ee_key.encode())
+        encryption = rtc.E2EEOptions(key_provider_options=options)
+    await publisher.room.connect(server.url, token.to_jwt(), rtc.RoomOptions(encryption=encryption))
     try:
         await publisher.publish()
         yield publisher

@@ -32,10 +32,10 @@ async def test_the_orchestrator_understands_every_call() -> None:
 
 async def test_each_operation_is_keyed_and_says_no_more_than_it_was_given() -> None:
     async with serving({}) as (server, client):
-        await client.record_start("s1")
+        await client.record_start("s1", e2ee_key="secret")
         await client.record_stop("s1")
     assert [(path, body) for _, path, _, body in server.requests] == [
-        ("/api/v1/record/start", {"session_id": "s1"}),
+        ("/api/v1/record/start", {"session_id": "s1", "e2ee_key": "secret"}),
         ("/api/v1/record/stop", {"session_id": "s1"}),
     ]
     keys = [headers["Idempotency-Key"] for _, _, headers, _ in server.requests]

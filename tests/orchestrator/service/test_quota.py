@@ -71,6 +71,7 @@ async def test_above_the_quota_nothing_is_deleted_and_no_recording_begins() -> N
             repeats=running.repeats,
             clock=running.clock,
             default=running.settings.recording.manner,
+            seal=kept.keeping.seal,
             refusal=kept.keeping.quota.refusal,
         )
         manner = running.settings.recording.manner

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from orchestrator.core.errors import IllegalTransitionError
+from orchestrator.core.ids import RecordingId
 from orchestrator.core.recording import Manner, RecordingStatus
 from orchestrator.core.session import Session
 from orchestrator.service.new_session import NewSession
@@ -16,9 +17,16 @@ from tests.fakes.assembly import Assembly, assembly
 from tests.fakes.pull_worker import Pulled, hello
 
 
+async def seal(text: str, recording_id: RecordingId) -> str:
+    return f"sealed {text} of {recording_id}"
+
+
 def control_of(running: Assembly) -> RecordingControl:
     return RecordingControl(
-        repeats=running.repeats, clock=running.clock, default=Manner(mode="passthrough", quality="high")
+        repeats=running.repeats,
+        clock=running.clock,
+        default=Manner(mode="passthrough", quality="high"),
+        seal=seal,
     )
 
 
@@ -51,14 +59,15 @@ async def test_a_start_is_offered_at_once_with_the_mode_that_was_asked_for() -> 
         pulled = await hello(running, "rec", service="recorder")
         created = await running.sessions.create(NewSession(user_identity="anna", required_services=()))
         await running.now(created.session.id)
-        session = await control_of(running).start(
-            created.session.id, Manner(mode="composite", quality="low", layout="speaker"), None
-        )
+        asked = Manner(mode="composite", quality="low", layout="speaker")
+        session = await control_of(running).start(created.session.id, asked, None, e2ee_key="swordfish")
         task = await accepted(pulled, session)
         assert session.recording is not None
         assert (task.recording_id, task.task) == (session.recording.recording_id, "capture")
         assert (task.mode, task.quality) == ("composite", "low")
         assert (task.format, task.layout) == ("mp4", "speaker")
+        assert task.e2ee_key == f"sealed swordfish of {task.recording_id}"
+        assert "swordfish" not in repr(pulled.line.last(Assign))
         assert (task.paused, task.op) == (False, 0)
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from recorder.core.errors import StaleAttemptError
+from recorder.core.errors import E2eeKeyMissingError, StaleAttemptError
 from recorder.core.states import RecordingState
 from recorder.service.archive import Archive
 from recorder.service.recording import Recording
@@ -248,6 +248,19 @@ async def test_a_source_that_breaks_is_an_error_and_what_came_is_stored(bench: B
         await recording.capture(room)
     await recording.hand_over()
     assert sum(track.recorded_s for track in bench.verify().tracks) == pytest.approx(6.0, abs=0.2)
+
+
+async def test_without_the_key_of_an_encrypted_room_it_fails_and_what_came_is_complete(bench: Bench) -> None:
+    recording = bench.attempt(1)
+    bench.room.fail = E2eeKeyMissingError("e2ee_key_missing: track TR_1 is end-to-end encrypted")
+    await recording.capture(bench.room)
+    await recording.complete()
+    assert recording.state is RecordingState.FAILED
+    assert bench.reporter.standings[-1].detail == "e2ee_key_missing: track TR_1 is end-to-end encrypted"
+    assert any(standing.closes for standing in bench.reporter.standings)
+    report = bench.verify()
+    assert (report.exit_code, report.first_bad) == (0, None)  # what came in clear
+    assert report.attempts[0].size > 0
 
 
 async def test_cancelling_a_capture_cuts_it(bench: Bench) -> None:
