@@ -39,9 +39,17 @@ CREATE TABLE recordings (
 CREATE INDEX recordings_session ON recordings (session_id);
 CREATE INDEX recordings_ended ON recordings (ended_at) WHERE deletion = 0 AND ended_at IS NOT NULL;
 CREATE INDEX recordings_deletion ON recordings (id) WHERE deletion = 1;
+CREATE INDEX recordings_unmeasured ON recordings (id)
+    WHERE measured IS NULL AND deletion = 0 AND ended_at IS NOT NULL;
+CREATE INDEX recordings_usage ON recordings (status, deletion, measured, reported);
 """
 _ENTRY: Final = "id, record, custody, started_at, ended_at"
 _STATUS: Final = "CASE deletion WHEN 2 THEN 'deleted' ELSE status END"
+USAGE: Final = (
+    f"SELECT {_STATUS} AS word, count(*),"
+    " sum(CASE deletion WHEN 2 THEN 0 ELSE coalesce(measured, reported) END)"
+    " FROM recordings GROUP BY word"
+)
 _UPSERT: Final = """
 INSERT INTO recordings (recording_id, session_id, status, reported, started_at, ended_at, record)
 VALUES (?, ?, ?, ?, ?, ?, ?)
@@ -135,10 +143,11 @@ class SqliteCatalog:
     ) -> list[CatalogEntry]:
         """Give recordings that ended before a moment and may go, oldest end first."""
         where = (
-            "ended_at < ?1 AND (?2 IS NULL OR status = ?2) AND is_held = 0 AND deletion = 0"
+            "ended_at < ? AND (? IS NULL OR status = ?) AND is_held = 0 AND deletion = 0"
             " ORDER BY ended_at, id"
         )
-        values = (to_ticks(ended_before), None if status is None else status.value)
+        word = None if status is None else status.value
+        values = (to_ticks(ended_before), word, word)
         return await self._reader.call(partial(_read, where=where, values=values, limit=limit))
 
     async def unmeasured(self, limit: int) -> list[CatalogEntry]:
@@ -192,17 +201,20 @@ def _read_entry(database: apsw.Cursor, *, recording_id: RecordingId) -> CatalogE
 def _read_page(
     database: apsw.Cursor, *, limit: int, before: int | None, session_id: str | None, status: str | None
 ) -> CatalogPage:
-    where = f"(?1 IS NULL OR session_id = ?1) AND (?2 IS NULL OR {_STATUS} = ?2)"
-    ((total,),) = list[Any](
-        database.execute(f"SELECT count(*) FROM recordings WHERE {where}", (session_id, status))
-    )
-    page = f"{where} AND (?3 IS NULL OR id < ?3) ORDER BY id DESC"
-    entries = _read(database, where=page, values=(session_id, status, before), limit=limit)
+    # Only the filters that are given: one that might be would keep SQLite from the index.
+    filters = {"session_id = ?": session_id, f"{_STATUS} = ?": status}
+    given = {words: value for words, value in filters.items() if value is not None}
+    where = " AND ".join(given) or "1"
+    values: tuple[object, ...] = tuple(given.values())
+    ((total,),) = list[Any](database.execute(f"SELECT count(*) FROM recordings WHERE {where}", values))
+    if before is not None:
+        where, values = f"{where} AND id < ?", (*values, before)
+    entries = _read(database, where=f"{where} ORDER BY id DESC", values=values, limit=limit)
     return CatalogPage(entries=tuple(entries), total=total)
 
 
 def _read(database: apsw.Cursor, *, where: str, values: tuple[object, ...], limit: int) -> list[CatalogEntry]:
-    query = f"SELECT {_ENTRY} FROM recordings WHERE {where} LIMIT ?{len(values) + 1}"
+    query = f"SELECT {_ENTRY} FROM recordings WHERE {where} LIMIT ?"
     found: list[Any] = database.execute(query, (*values, limit)).fetchall()
     return [
         CatalogEntry(
@@ -239,12 +251,7 @@ def _save_custody(database: apsw.Cursor, recording_id: RecordingId, custody: Cus
 
 
 def _read_usage(database: apsw.Cursor) -> Usage:
-    query = (
-        f"SELECT {_STATUS} AS word, count(*),"
-        " sum(CASE deletion WHEN 2 THEN 0 ELSE coalesce(measured, reported) END)"
-        " FROM recordings GROUP BY word"
-    )
-    found: list[Any] = database.execute(query).fetchall()
+    found: list[Any] = database.execute(USAGE).fetchall()
     return Usage(
         used_bytes=sum(used for _, _, used in found), counts={word: count for word, count, _ in found}
     )

@@ -7,6 +7,7 @@ from pathlib import Path
 import apsw
 import pytest
 
+from orchestrator.adapters.sqlite_catalog import USAGE
 from orchestrator.adapters.sqlite_store import SqliteSessionStore
 from orchestrator.core.catalog import Custody, Deletion
 from orchestrator.core.ids import InstanceId, RecordingId
@@ -40,6 +41,11 @@ async def test_everything_is_there_after_a_restart(tmp_path: Path) -> None:
     ("where", "index"),
     [
         ("deletion = 1 ORDER BY id", "recordings_deletion"),
+        (
+            "ended_at IS NOT NULL AND measured IS NULL AND deletion = 0 ORDER BY id",
+            "recordings_unmeasured",
+        ),
+        ("session_id = 's1' ORDER BY id DESC", "recordings_session"),
         ("ended_at < 1 AND is_held = 0 AND deletion = 0 ORDER BY ended_at, id", "recordings_ended"),
     ],
 )
@@ -53,3 +59,13 @@ async def test_what_sweeps_ask_for_is_found_by_an_index(tmp_path: Path, where: s
     words = " ".join(str(row[3]) for row in plan)
     assert index in words
     assert "TEMP B-TREE" not in words
+
+
+async def test_what_all_take_is_added_up_without_reading_a_record(tmp_path: Path) -> None:
+    store = opened(tmp_path / "store.db")
+    await store.open()
+    await store.close()
+    database = apsw.Connection(str(tmp_path / "store.db"))
+    plan = database.execute(f"EXPLAIN QUERY PLAN {USAGE}").fetchall()
+    database.close()
+    assert "COVERING INDEX recordings_usage" in " ".join(str(row[3]) for row in plan)
