@@ -30,6 +30,7 @@ class System:
         self.media = media
         self.port = port
         self.url = f"http://127.0.0.1:{port}"
+        self.chunk_store = str(folder / "recordings")
         self._settings = settings
         self._process: subprocess.Popen[bytes] | None = None
         self.http = aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=30))
@@ -44,7 +45,7 @@ class System:
             "LIVEKIT_SERVER_URL": self.media.url,
             "LIVEKIT_API_KEY": self.media.api_key,
             "LIVEKIT_API_SECRET": self.media.api_secret,
-            "CHUNK_STORAGE_PATH": str(self.folder / "recordings"),
+            "CHUNK_STORAGE_PATH": self.chunk_store,
             "SPOOL_PATH": str(self.folder / "spool"),
             "GREENROOM_KEY_DIR": str(self.folder / "keys"),
             "CONFIG_PATH": str(self.folder / "config.toml"),
@@ -172,6 +173,7 @@ async def system(
     make_media: Callable[..., MediaServer],
     *,
     with_webhooks: bool = True,
+    chunk_store: str = "",
     **settings: str,
 ) -> AsyncIterator[System]:
     """Start media server and orchestrator; settings are given as `section__key="toml value"`."""
@@ -179,6 +181,7 @@ async def system(
     webhook = f"http://127.0.0.1:{port}/api/v1/livekit/webhook"
     media = make_media(webhook_urls=[webhook] if with_webhooks else [])
     running = System(folder, media, port, **settings)
+    running.chunk_store = chunk_store or running.chunk_store
     try:
         await running.start()
         yield running
