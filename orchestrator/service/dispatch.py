@@ -194,7 +194,10 @@ class Dispatch:
         worker = self._registry.find(job.worker_id)
         if worker is None:
             return  # it left in the meantime: the offer's deadline finds another
-        if worker.is_push:
+        if worker.drains:  # since it was chosen: a commit may take its time
+            drains = JobRefused(job_id=job.job_id, attempt=job.attempt, detail="the worker drains")
+            await self.tell(session.id, drains)
+        elif worker.is_push:
             await self._call(session, job, worker)
         elif worker.line is not None:
             worker.line.send(offer_frame(session, job))

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Final
 
+from tests.invariants.checks.asked import check_drains, check_removals
+from tests.invariants.checks.deliveries import check_deliveries
 from tests.invariants.checks.feed import check_i7
 from tests.invariants.checks.jobs import check_i3, check_i4, check_i5, check_i6
 from tests.invariants.checks.rooms import check_i9, check_i10
@@ -40,6 +42,9 @@ CHECKERS: Final[dict[str, Checker]] = {
     "I13": check_i13,
     "I14": check_i14,
     "unhandled": check_unhandled,
+    "removals": check_removals,
+    "drains": check_drains,
+    "deliveries": check_deliveries,
 }
 
 

@@ -14,6 +14,7 @@ from typing import TypeVar
 from orchestrator.core.commands import Command
 from orchestrator.core.events import SessionEvent
 from orchestrator.core.session import Session
+from tests.invariants.outgoing_records import Delivered, Subscribed
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -228,6 +229,7 @@ class Joined:
     role: str
     service_id: str = ""
     attempt: int = 0
+    grant: int = 0  # the number in the token
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -327,6 +329,8 @@ Record = (
     | Ended
     | Sampled
     | Unhandled
+    | Subscribed
+    | Delivered
 )
 _R = TypeVar("_R")
 

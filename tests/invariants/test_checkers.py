@@ -8,6 +8,7 @@ from datetime import datetime, timedelta
 import pytest
 
 from orchestrator.core.events import SessionCreated, SessionEvent, SessionStatusChanged, encode_data, name_of
+from orchestrator.core.grants import Standing
 from orchestrator.core.ids import (
     Identity,
     JobId,
@@ -42,6 +43,7 @@ from tests.invariants.history import (
     Told,
     Unhandled,
 )
+from tests.invariants.outgoing_records import Delivered, Subscribed
 
 OURS = "deployment"
 CREATED = SessionCreated(session_id="s1", room_name="lobby", livekit_url="")
@@ -175,6 +177,17 @@ STRAY = Appended(at=1.0, op=99, position="1:3", seq=3, session_id="s1", number=3
 FIRST = seen(1, "session_created", CREATED)
 SECOND = seen(2, "status_changed", status(RoomStatus.READY))
 
+FEED: list[Record] = [replace(STRAY, seq=n, number=n, position=f"1:{n}") for n in (1, 2, 3)]
+SUBSCRIBED = Subscribed(at=0.5, target="t", temper="steady")
+
+
+def delivered(number: int) -> Delivered:
+    position = f"1:{number}"
+    return Delivered(
+        at=1.5, target="t", message_id=f"t {number}", position=position, session_id="s1", number=number
+    )
+
+
 BAD: list[tuple[str, str, list[Record]]] = [
     ("I1", "overdue", [*GOOD, *moved(1.0, deadlines={"client": deadline(3, 20)}), END]),
     ("I1", "without a deadline", [*GOOD, *moved(1.0, deadlines={}), END]),
@@ -249,6 +262,26 @@ BAD: list[tuple[str, str, list[Record]]] = [
         "one object more with each session",
         [Sampled(at=n, sessions=n, tasks=5, objects=100 + n) for n in range(9)],
     ),
+    ("removals", "acknowledged and not stored", [*GOOD, replied("remove", "s1 ann barred")]),
+    (
+        "removals",
+        "comes back with the old token",
+        [
+            *GOOD,
+            *moved(1.0, standings={Identity("ann"): Standing(number=1)}),
+            Joined(at=2.0, room="lobby", sid="PA_9", identity="ann", role="client", grant=0),
+            END,
+        ],
+    ),
+    (
+        "drains",
+        "asked while it drains",
+        [replied("drain", "w1 5.0"), replace(told("w1"), at=3.0, what="offer")],
+    ),
+    ("drains", "kept after the deadline", [*GOOD, replied("drain", "w1 5.0"), *moved(20.0), END]),
+    ("deliveries", "one left out", [*FEED, delivered(1), delivered(3)]),
+    ("deliveries", "under two ids", [*FEED, delivered(1), replace(delivered(1), message_id="another")]),
+    ("deliveries", "one never", [SUBSCRIBED, *FEED, delivered(1), delivered(2), END]),
     ("unhandled", "raised", [Unhandled(at=1.0, instance="i1", what="KeyError()")]),
 ]
 

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from datetime import datetime
 
 import pytest
 
 from orchestrator.core.errors import VersionConflictError
-from orchestrator.core.ids import JobId, RoomName, SessionId, WorkerId
+from orchestrator.core.ids import Identity, JobId, RoomName, SessionId, WorkerId
 from orchestrator.core.request_keys import RequestKey
 from orchestrator.core.session import Session
+from orchestrator.core.webhook_targets import DeadLetter, Progress, SendOutcome, TargetId, WebhookTarget
 from orchestrator.ports import Change, CommandRow, Room
 from orchestrator.service.feed import Reader
 from orchestrator.service.new_session import CreatedSession, NewSession
@@ -19,6 +22,7 @@ from tests.invariants.history import History
 from tests.invariants.simulation.durable import Durable
 from tests.invariants.simulation.faults import FaultAt, Plan, plan_of
 from tests.invariants.simulation.process import Process
+from tests.invariants.simulation.receivers import SimWebhooks
 from tests.invariants.simulation.world import Naive, run_seed
 
 SEEDS = range(25)
@@ -150,13 +154,56 @@ def _jobs_kept_by_the_dead(process: Process) -> None:
     process.orchestrator.dispatch.lose_jobs = nothing  # type: ignore[method-assign]
 
 
-def _with(kind: str, *, has_webhooks: bool | None = None, luck: float = 0.3) -> Callable[[int], Plan]:
-    """Draw a seed's plan with one more fault of a kind in the middle of it."""
+def _drains_said_only(process: Process) -> None:
+    async def drain(worker_id: WorkerId, deadline_s: float) -> object:
+        return process.orchestrator.registry.get(worker_id)
+
+    process.orchestrator.drains.drain = drain  # type: ignore[assignment,method-assign]
+
+
+def _removals_said_only(process: Process) -> None:
+    sessions = process.orchestrator.sessions
+
+    async def remove(session_id: SessionId, identity: Identity, *, is_barred: bool) -> Session:
+        return await sessions.get(session_id)
+
+    sessions.remove = remove  # type: ignore[method-assign]
+
+
+def _progress_too_early(process: Process) -> None:
+    """Note everything as delivered that is committed."""
+    webhooks = process.orchestrator.parts.webhooks
+
+    async def save(target_id: TargetId, progress: Progress, given_up: Sequence[DeadLetter] = ()) -> None:
+        ahead = replace(progress, cursor=process.orchestrator.feed.tail, held={})
+        await SimWebhooks.save_progress(webhooks, target_id, ahead, given_up)  # type: ignore[arg-type]
+
+    webhooks.save_progress = save  # type: ignore[method-assign]
+
+
+def _one_queue(process: Process) -> None:
+    """Send one delivery after the other, whoever it is for."""
+    sender, turn = process.orchestrator.parts.sender, asyncio.Lock()
+    real = sender.send
+
+    async def send(target: WebhookTarget, *, message_id: str, body: bytes) -> SendOutcome:
+        async with turn:
+            return await real(target, message_id=message_id, body=body)
+
+    sender.send = send  # type: ignore[method-assign]
+
+
+def _with(
+    kind: str, *, has_webhooks: bool | None = None, luck: float = 0.3, after: str = ""
+) -> Callable[[int], Plan]:
+    """Draw a seed's plan with one more fault of a kind in the middle of it, perhaps after an operation."""
 
     def plan(seed: int) -> Plan:
         drawn = plan_of(seed)
         fault = FaultAt(kind=kind, at_s=drawn.faulty_s * 0.6, for_s=6.0, luck=luck)
+        asked = FaultAt(kind=after, at_s=drawn.faulty_s * 0.4, for_s=0.5, luck=luck)
         return Plan(
+            operations=(*drawn.operations, asked) if after else drawn.operations,
             clients=4,
             workers=drawn.workers,
             faults=tuple(sorted((*drawn.faults, fault), key=lambda one: one.at_s)),
@@ -193,6 +240,30 @@ NAIVE: list[tuple[str, str, Naive, Callable[[int], Plan]]] = [
         "I1",
         Naive(disk=_AtTheClocksWord),
         _with("clock jumps, then crash", luck=0.8),
+    ),
+    (
+        "a removal that is only said",
+        "removals",
+        Naive(change=_removals_said_only),
+        _with("crash", after="client barred"),
+    ),
+    (
+        "a drain that is only said",
+        "drains",
+        Naive(change=_drains_said_only),
+        _with("worker killed", after="worker drained by its operator"),
+    ),
+    (
+        "delivered before it was taken",
+        "deliveries",
+        Naive(change=_progress_too_early),
+        _with("crash", after="moody receiver"),
+    ),
+    (
+        "one queue for all receivers",
+        "deliveries",
+        Naive(change=_one_queue),
+        _with("requests lost", after="hanging receiver"),
     ),
     ("nobody removed", "I5", Naive(change=_nobody_removed), _with("worker frozen")),
 ]

@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import subprocess
 import sys
+from collections.abc import Callable, Coroutine
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from tests.invariants.simulate import run_seeds
+from tests.invariants.simulation import world
 from tests.invariants.simulation.faults import KINDS, plan_of
-from tests.invariants.simulation.world import run_seed
+from tests.invariants.simulation.operations import OPERATIONS
+from tests.invariants.simulation.world import World, run_seed
 
 ROOT = Path(__file__).resolve().parents[2]
 IS_FULL = os.environ.get("GREENROOM_FULL") == "1"
@@ -57,6 +62,36 @@ def test_two_seeds_are_two_runs() -> None:
     assert run_seed(1).digest() != run_seed(2).digest()
 
 
-def test_every_kind_of_fault_is_drawn_soon() -> None:
-    drawn = {fault.kind for seed in range(FEW) for fault in plan_of(seed).faults}
-    assert drawn == set(KINDS)
+def test_every_kind_of_fault_and_operation_is_drawn_soon() -> None:
+    plans = [plan_of(seed) for seed in range(FEW)]
+    assert {fault.kind for plan in plans for fault in plan.faults} == set(KINDS)
+    assert {asked.kind for plan in plans for asked in plan.operations} == set(OPERATIONS)
+
+
+async def _never_returns(world: World) -> None:
+    while True:
+        pass
+
+
+async def _yields_only(world: World) -> None:
+    while True:
+        await asyncio.sleep(0)
+
+
+async def _hardly_waits(world: World) -> None:
+    while True:
+        await asyncio.sleep(1e-6)
+
+
+async def _waits_for_nothing(world: World) -> None:
+    await world.loop.create_future()
+
+
+@pytest.mark.parametrize("run", [_never_returns, _yields_only, _hardly_waits, _waits_for_nothing])
+def test_a_run_that_does_not_end_is_a_failure_with_its_seed(
+    monkeypatch: pytest.MonkeyPatch, run: Callable[[World], Coroutine[Any, Any, None]]
+) -> None:
+    monkeypatch.setattr(world, "MOST_CPU_S", 0.3 if run is _never_returns else 60.0)
+    monkeypatch.setattr(World, "run", run)
+    with pytest.raises(AssertionError, match="seed 7 does not end"):
+        run_seed(7)

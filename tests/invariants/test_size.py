@@ -17,7 +17,7 @@ from tests.invariants.history import History, Sampled
 from tests.invariants.simulation.clients import Client
 from tests.invariants.simulation.faults import Hired, Plan
 from tests.invariants.simulation.process import Process
-from tests.invariants.simulation.pull_worker import Temper
+from tests.invariants.simulation.runs import Temper
 from tests.invariants.simulation.world import Naive, World, silent_log
 
 IS_FULL = os.environ.get("GREENROOM_FULL") == "1"
@@ -55,7 +55,7 @@ class _Crowd(World):
                     caller=self.caller,
                     livekit=self.livekit,
                     granted=self.granted,
-                    on_session=lambda session_id: None,
+                    on_session=lambda session_id, client: None,
                 )
                 request = NewSession(user_identity=client.name, required_services=("asr", "tts"))
                 begins_s = self.stage.between(0.0, 3.0)

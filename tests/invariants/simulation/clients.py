@@ -27,6 +27,7 @@ class Caller:
         self._stage = stage
         self._process = process
         self._calls = 0
+        self.refused = 0
 
     async def ask(
         self,
@@ -55,6 +56,7 @@ class Caller:
             pass
         except OrchestratorError as error:
             outcome, said = "refused", type(error).__name__
+            self.refused += 1
         stage.history.add(
             Replied(
                 at=stage.time(),
@@ -80,7 +82,7 @@ class Client:
         caller: Caller,
         livekit: LiveKit,
         granted: dict[str, tuple[Grant, float]],
-        on_session: Callable[[SessionId], None],
+        on_session: Callable[[SessionId, str], None],
     ) -> None:
         self._stage = stage
         self.name = name
@@ -90,6 +92,7 @@ class Client:
         self._on_session = on_session
         self._connection: Connection | None = None
         self._is_gone = False
+        self._is_put_out = False  # and comes back with the token that it has, now and then with a new one
 
     async def live(self, request: NewSession, *, begins_s: float, stays_s: float, ends: bool) -> None:
         """Create a session, join it, stay, leave it; at the end perhaps terminate it."""
@@ -107,7 +110,7 @@ class Client:
         while key is not None and stage.chance(0.3):
             await self._create(request, key)  # it saw no answer, or so it thinks
         session_id = created.session.id
-        self._on_session(session_id)
+        self._on_session(session_id, self.name)
         if stage.chance(0.15):
             return  # somebody who never comes
         until = stage.time() + stays_s
@@ -147,21 +150,28 @@ class Client:
         )
 
     async def _join(self, session_id: SessionId, token: str) -> str:
+        if self._is_put_out and self._stage.chance(0.5):
+            self._is_put_out = False
+            return await self._renew(session_id, token)
         grant, expires_at_s = self._granted[token]
         try:
             self._connection = self._livekit.join(grant, expires_at_s, self._lost)
         except JoinRefusedError:
-            renewed = await self._caller.ask(
-                self.name,
-                "token",
-                lambda orchestrator: orchestrator.sessions.token(session_id, Identity(self.name), self.name),
-                subject=lambda _: session_id,
-            )
-            return renewed.jwt if renewed is not None else token
+            return await self._renew(session_id, token)
         return token
+
+    async def _renew(self, session_id: SessionId, token: str) -> str:
+        renewed = await self._caller.ask(
+            self.name,
+            "token",
+            lambda orchestrator: orchestrator.sessions.token(session_id, Identity(self.name), self.name),
+            subject=lambda _: session_id,
+        )
+        return renewed.jwt if renewed is not None else token
 
     def _lost(self, why: str) -> None:
         self._connection = None
+        self._is_put_out = why == "removed"
 
     def _leave(self) -> None:
         if self._connection is not None:

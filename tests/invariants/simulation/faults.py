@@ -11,7 +11,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
-from tests.invariants.simulation.pull_worker import PullWorker, Temper
+from tests.invariants.simulation.operations import OPERATIONS
+from tests.invariants.simulation.pull_worker import PullWorker
+from tests.invariants.simulation.runs import Temper
 
 if TYPE_CHECKING:
     from tests.invariants.simulation.world import World
@@ -28,7 +30,7 @@ class Hired:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FaultAt:
-    """One fault: its name in `KINDS`, when it begins, its length and its number in [0, 1)."""
+    """One fault or operation: its name in `KINDS` or `OPERATIONS`, when, how long, a number in [0, 1)."""
 
     kind: str
     at_s: float
@@ -38,7 +40,7 @@ class FaultAt:
     def act(self, world: World) -> None:
         """Break it."""
         world.stage.fault(self.kind, f"for {self.for_s:.2f} s, luck {self.luck:.2f}")
-        KINDS[self.kind](world, self)
+        (KINDS.get(self.kind) or OPERATIONS[self.kind])(world, self)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,6 +53,7 @@ class Plan:
     faulty_s: float
     has_webhooks: bool = True
     is_shuffled: bool = False
+    operations: tuple[FaultAt, ...] = ()
 
 
 def plan_of(seed: int) -> Plan:
@@ -75,6 +78,20 @@ def plan_of(seed: int) -> Plan:
         faulty_s=faulty_s,
         has_webhooks=rng.random() < 0.75,
         is_shuffled=rng.random() < 0.5,
+        operations=_operations(seed, faulty_s),
+    )
+
+
+def _operations(seed: int, faulty_s: float) -> tuple[FaultAt, ...]:
+    rng = random.Random(f"operations {seed}")
+    return tuple(
+        FaultAt(
+            kind=rng.choice(list(OPERATIONS)),
+            at_s=rng.uniform(1.0, faulty_s - 0.5),
+            for_s=rng.uniform(0.0, 15.0),
+            luck=rng.random(),
+        )
+        for _ in range(rng.choice((0, 1, 2, 3, 4)))
     )
 
 

@@ -142,6 +142,7 @@ class LiveKit:
                 role=grant.role,
                 service_id=grant.service_id or "",
                 attempt=grant.attempt,
+                grant=grant.number,
             )
         )
         self._notify("participant_joined", held.room, participant)

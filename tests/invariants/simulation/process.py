@@ -11,7 +11,6 @@ from contextvars import copy_context
 from functools import lru_cache
 from typing import Any, Final, TypeVar
 
-from orchestrator.adapters.memory_webhooks import MemoryWebhooks
 from orchestrator.core.errors import OrchestratorError
 from orchestrator.core.grants import Grant
 from orchestrator.core.ids import InstanceId
@@ -20,11 +19,11 @@ from orchestrator.settings import (
     MicroservicesSettings,
     SessionsSettings,
     Settings,
+    WebhooksSettings,
 )
 from orchestrator.web.sse import EventStreams
 from orchestrator.wiring import Orchestrator, Parts
 from tests.fakes.clock import START
-from tests.fakes.receivers import FakeSender
 from tests.invariants.history import Started, Stopped
 from tests.invariants.simulation.durable import Durable
 from tests.invariants.simulation.livekit import LiveKit
@@ -37,6 +36,7 @@ from tests.invariants.simulation.outside import (
     SimStore,
     SimTokens,
 )
+from tests.invariants.simulation.receivers import Receivers, SimSender, SimWebhooks
 from tests.invariants.simulation.stage import Stage
 from tests.invariants.simulation.virtual_loop import OWNER
 from tests.invariants.simulation.weather import Weather
@@ -63,6 +63,7 @@ def short_settings() -> Settings:
         ),
         sessions=SessionsSettings(create_timeout=5, termination_timeout=8, default_ttl=600),
         events=EventsSettings(keep_alive=15, lease=5),
+        webhooks=WebhooksSettings(timeout=2, first_retry=1),
     )
 
 
@@ -76,6 +77,8 @@ class Process:
         servers: push workers by endpoint.
         granted: what was minted, by token.
         weather: how bad the ports are.
+        receivers: who gets outgoing webhooks.
+        webhooks: their registrations, as the instance before left them.
         number: which start this is.
         change: what makes a naive system of it, for the controls.
     """
@@ -89,6 +92,8 @@ class Process:
         servers: dict[str, PushServer],
         granted: dict[str, tuple[Grant, float]],
         weather: Weather,
+        receivers: Receivers,
+        webhooks: SimWebhooks,
         number: int,
         change: Callable[[Process], None] | None = None,
     ) -> None:
@@ -108,6 +113,7 @@ class Process:
         self._livekit = livekit
         self._servers = servers
         self._granted = granted
+        self._receivers, self._webhooks = receivers, webhooks
         self._change = change
         self._over: asyncio.Future[None] = stage.loop.create_future()
         self._work: asyncio.Task[None] | None = None
@@ -128,8 +134,8 @@ class Process:
                 rooms=SimRooms(stage, self._livekit, weather, crashes, await self.disk.deployment_id()),
                 tokens=SimTokens(stage, self._granted),
                 caller=SimCaller(stage, self._servers, weather, crashes),
-                webhooks=MemoryWebhooks(),
-                sender=FakeSender(),
+                webhooks=self._webhooks,
+                sender=SimSender(stage, self._receivers, crashes),
                 clock=self.clock,
                 instance=self.instance,
                 connect_url=CONNECT_URL,

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import partial
 from typing import Final
 
@@ -29,39 +28,13 @@ from sdk.wire import (
     Welcome,
 )
 from tests.invariants.history import Drops, Holds, Told, WorkerDown, WorkerUp
-from tests.invariants.simulation.livekit import Connection, JoinRefusedError, LiveKit
+from tests.invariants.simulation.livekit import JoinRefusedError, LiveKit
 from tests.invariants.simulation.process import Process
+from tests.invariants.simulation.runs import REJOIN_FOR_S, Run, Temper
 from tests.invariants.simulation.stage import Stage
 from tests.invariants.simulation.wire_line import WireLine
 
 PING_S: Final = 2.0
-REJOIN_FOR_S: Final = 15.0  # the SDK gives up after this
-
-
-@dataclass(eq=False, slots=True, kw_only=True)
-class _Run:
-    """One attempt of a job as the worker has it."""
-
-    job_id: str
-    attempt: int
-    token: str = ""
-    connection: Connection | None = None
-    lost_at: float | None = None
-    report: Report | None = None  # the last word, repeated until it is certain that it arrived
-    is_ready: bool = False  # with `manual_ready`: it has said so
-    is_trying: bool = False  # the next try to join is planned
-    is_over: bool = False
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Temper:
-    """How a worker behaves: probabilities and seconds."""
-
-    refuses: float = 0.0
-    silent: float = 0.0
-    slow_s: float = 0.3
-    manual_ready: bool = False
-    capacity: int | None = 2
 
 
 class PullWorker:
@@ -85,12 +58,14 @@ class PullWorker:
         self._livekit = livekit
         self._granted = granted
         self._process = process
-        self._runs: dict[tuple[str, int], _Run] = {}
+        self._runs: dict[tuple[str, int], Run] = {}
         self._line: WireLine | None = None
         self._life = 0  # grows with every process of this worker; what an older one had planned is void
         self._is_alive = False
         self._is_frozen = False
+        self._is_drained = False  # by its operator: until a new process of it registers
         self._is_draining = False
+        self._welcomed = 0  # the last life that was
         self._later: list[Callable[[], None]] = []  # what comes in while it is frozen
 
     # --- what is done to it ---
@@ -100,6 +75,7 @@ class PullWorker:
         if self._is_alive:
             return
         self._life += 1
+        self._is_drained = False
         self._is_alive, self._is_draining, self._is_frozen = True, False, False
         self._say_up()
         self._stage.spawn(self._connecting(self._life))
@@ -169,6 +145,11 @@ class PullWorker:
             if self._is_alive and not self._is_frozen:
                 self._say_up()
 
+    def drain_by_operator(self) -> None:
+        """Get nothing new, whatever it says itself."""
+        self._is_drained = True
+        self._say_down("drained")
+
     # --- its life ---
 
     async def _connecting(self, life: int) -> None:
@@ -184,6 +165,8 @@ class PullWorker:
                     service_id=self.service_id,
                     worker_id=self.name,
                     capacity=self.temper.capacity,
+                    again=self._welcomed == life,
+                    draining=self._is_draining,
                     resuming=[HeldJob(job_id=r.job_id, attempt=r.attempt) for r in self._runs.values()],
                 )
             )
@@ -206,6 +189,7 @@ class PullWorker:
                 self._line = None
                 self._stage.spawn(self._reconnecting(life))
             case Welcome():
+                self._welcomed = life
                 resumed = {(held.job_id, held.attempt) for held in item.resumed}
                 for key, run in list(self._runs.items()):
                     if key not in resumed:
@@ -247,7 +231,7 @@ class PullWorker:
             refuse = Refuse(job_id=offer.job_id, attempt=offer.attempt, reason="not now")
             self._soon(life, temper.slow_s, lambda: self._say(refuse))
             return
-        run = _Run(job_id=offer.job_id, attempt=offer.attempt)
+        run = Run(job_id=offer.job_id, attempt=offer.attempt)
         accept = Accept(job_id=offer.job_id, attempt=offer.attempt, manual_ready=temper.manual_ready)
 
         def take() -> None:
@@ -260,12 +244,12 @@ class PullWorker:
 
         self._soon(life, temper.slow_s, take)
 
-    def _assigned(self, life: int, run: _Run, token: str) -> None:
+    def _assigned(self, life: int, run: Run, token: str) -> None:
         if not run.token:
             run.token = token
             self._soon(life, self.temper.slow_s, lambda: self._join(life, run, token))
 
-    def _join(self, life: int, run: _Run, token: str) -> None:
+    def _join(self, life: int, run: Run, token: str) -> None:
         if run.is_over or run.connection is not None or run.report is not None:
             return
         grant, expires_at_s = self._granted[token]
@@ -281,11 +265,11 @@ class PullWorker:
         if self.temper.manual_ready:
             self._soon(life, 0.5, lambda: self._ready(run))
 
-    def _ready(self, run: _Run) -> None:
+    def _ready(self, run: Run) -> None:
         run.is_ready = True
         self._say(Report(job_id=run.job_id, attempt=run.attempt, state="ready"))
 
-    def _try_later(self, life: int, run: _Run) -> None:
+    def _try_later(self, life: int, run: Run) -> None:
         if run.is_trying:
             return
         now = self._stage.time()
@@ -306,7 +290,7 @@ class PullWorker:
 
         self._soon(life, 1.0, again, least_s=0.5)
 
-    def _lost_room(self, life: int, run: _Run, why: str) -> None:
+    def _lost_room(self, life: int, run: Run, why: str) -> None:
         if self._life != life or not self._is_alive or run.is_over:
             return
         if self._is_frozen:
@@ -315,7 +299,7 @@ class PullWorker:
         run.connection = None
         self._put_out(life, run, why)
 
-    def _put_out(self, life: int, run: _Run, why: str) -> None:
+    def _put_out(self, life: int, run: Run, why: str) -> None:
         match why:
             case "removed" | "duplicate identity":
                 failed = Report(job_id=run.job_id, attempt=run.attempt, state="failed", detail="put out")
@@ -327,10 +311,10 @@ class PullWorker:
             case _:
                 self._try_later(life, run)
 
-    def _done(self, run: _Run) -> None:
+    def _done(self, run: Run) -> None:
         self._finish(run, Report(job_id=run.job_id, attempt=run.attempt, state="done"))
 
-    def _finish(self, run: _Run, report: Report) -> None:
+    def _finish(self, run: Run, report: Report) -> None:
         """Leave the room, then report; without a line the report waits for the next one."""
         if run.is_over or run.report is not None:
             return
@@ -341,16 +325,16 @@ class PullWorker:
         else:
             run.report = report
 
-    def _withdraw(self, run: _Run, why: str) -> None:
+    def _withdraw(self, run: Run, why: str) -> None:
         self._leave_room(run)
         self._drop(run, why)
 
-    def _leave_room(self, run: _Run) -> None:
+    def _leave_room(self, run: Run) -> None:
         if run.connection is not None:
             self._livekit.leave(run.connection)
             run.connection = None
 
-    def _drop(self, run: _Run, why: str) -> None:
+    def _drop(self, run: Run, why: str) -> None:
         run.is_over = True
         if self._runs.pop((run.job_id, run.attempt), None) is not None:
             stage = self._stage
@@ -360,7 +344,7 @@ class PullWorker:
 
     # --- small things ---
 
-    def _with(self, frame: Assign | TokenRenewed | Leave | Stale, act: Callable[[_Run], None]) -> None:
+    def _with(self, frame: Assign | TokenRenewed | Leave | Stale, act: Callable[[Run], None]) -> None:
         run = self._runs.get((frame.job_id, frame.attempt))
         if run is not None:
             act(run)
@@ -385,6 +369,8 @@ class PullWorker:
         self._stage.history.add(Told(at=at, worker=self.name, what=what, job_id=job_id, attempt=attempt))
 
     def _say_up(self) -> None:
+        if self._is_drained:
+            return
         self._stage.history.add(
             WorkerUp(
                 at=self._stage.time(),

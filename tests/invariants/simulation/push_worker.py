@@ -18,7 +18,7 @@ from sdk.wire import JoinRoom, LeaveRoom
 from tests.invariants.history import Called, Replied, Told, WorkerDown, WorkerUp
 from tests.invariants.simulation.livekit import Connection, JoinRefusedError, LiveKit
 from tests.invariants.simulation.process import Process, UnreachableError
-from tests.invariants.simulation.pull_worker import REJOIN_FOR_S, Temper
+from tests.invariants.simulation.runs import REJOIN_FOR_S, Temper
 from tests.invariants.simulation.stage import Stage
 
 
@@ -56,6 +56,7 @@ class PushWorker:
         self._life = 0
         self._is_alive = False
         self._is_frozen = False
+        self._is_drained = False  # by its operator: until a new process of it registers
         self._calls = 0
         self._tokens: dict[Connection, str] = {}
 
@@ -76,6 +77,7 @@ class PushWorker:
         if self._is_alive:
             return
         self._life += 1
+        self._is_drained = False
         self._is_alive, self._is_frozen = True, False
         self._stage.spawn(self._register(self._life))
 
@@ -112,6 +114,11 @@ class PushWorker:
                     place.connections.remove(connection)
                     token = self._tokens[connection]
                     self._stage.later(0.2, self._joiner(self._life, place, token, self._stage.time()))
+
+    def drain_by_operator(self) -> None:
+        """Get nothing new, whatever it says itself."""
+        self._is_drained = True
+        self._say_down("drained")
 
     # --- its server ---
 
@@ -218,6 +225,8 @@ class PushWorker:
         return join
 
     def _say_up(self) -> None:
+        if self._is_drained:
+            return
         self._stage.history.add(
             WorkerUp(
                 at=self._stage.time(),

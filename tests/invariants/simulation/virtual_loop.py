@@ -16,7 +16,8 @@ from collections.abc import Callable
 from contextvars import Context, ContextVar
 from typing import Any, Final, TypeVarTuple, Unpack
 
-MOST_TURNS: Final = 20_000
+MOST_TURNS: Final = 20_000  # without time passing
+MOST_TURNS_PER_S: Final = 20_000  # of virtual time, over a whole run; 500 are usual
 _Ts = TypeVarTuple("_Ts")
 OWNER: ContextVar[str] = ContextVar("owner", default="")  # "" for the world outside of the system
 
@@ -26,7 +27,7 @@ class NothingLeftError(Exception):
 
 
 class StandsStillError(Exception):
-    """Callbacks go on and on and no time passes: something waits for itself."""
+    """Callbacks go on and on and no time passes, or next to none: something waits for itself."""
 
 
 class VirtualLoop(asyncio.BaseEventLoop):
@@ -45,6 +46,7 @@ class VirtualLoop(asyncio.BaseEventLoop):
         self._shuffle = shuffle
         self._now_s = 0.0
         self._turns = 0  # of the loop since time last passed
+        self.all_turns = 0
         self.dead: set[str] = set()
         self.tasks: dict[str, list[asyncio.Task[Any]]] = {}  # by owner; kept, so that none is collected early
         self.set_task_factory(self._make_task)
@@ -94,6 +96,9 @@ class VirtualLoop(asyncio.BaseEventLoop):
         self._turns = self._turns + 1 if timeout < 1e-9 else 0
         if self._turns > MOST_TURNS:
             raise StandsStillError(f"{MOST_TURNS} turns of the loop at {self._now_s:.6f} s")
+        self.all_turns += 1
+        if self.all_turns > MOST_TURNS_PER_S * (self._now_s + 1.0):
+            raise StandsStillError(f"{self.all_turns} turns of the loop in the first {self._now_s:.6f} s")
         self._now_s += timeout
         if self._shuffle is not None and len(self._ready) > 1:
             handles = list(self._ready)

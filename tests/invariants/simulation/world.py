@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+import signal
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -28,13 +29,15 @@ from tests.invariants.simulation.process import Process, short_settings
 from tests.invariants.simulation.pull_worker import PullWorker
 from tests.invariants.simulation.push_worker import PushWorker
 from tests.invariants.simulation.readers import EventReader
+from tests.invariants.simulation.receivers import Receivers, SimWebhooks
 from tests.invariants.simulation.stage import Stage
-from tests.invariants.simulation.virtual_loop import VirtualLoop
+from tests.invariants.simulation.virtual_loop import NothingLeftError, StandsStillError, VirtualLoop
 from tests.invariants.simulation.weather import Weather
 from tests.invariants.simulation.webhooks import WebhookSender
 
 STAY_S: Final = 26.0  # clients stay so long after the healing: longer than LiveKit needs for the dead
 IN_FLIGHT_S: Final = max(ROOMS_TIMEOUT_S, NOTIFY_TIMEOUT_S) + 0.1  # a call lost just before ends then
+MOST_CPU_S: Final = 60.0  # a run takes 0.06
 END_S: Final = 24.0  # and then everything has so long to come to its end
 
 Change = Callable[[Process], None]
@@ -76,6 +79,9 @@ class World:
         self.pull_workers: list[PullWorker] = []
         self.push_workers: list[PushWorker] = []
         self.readers: list[EventReader] = []
+        self.sessions: list[tuple[SessionId, str]] = []  # with whose they are
+        self.receivers = Receivers(self.stage)
+        self.webhooks = SimWebhooks(self.stage, self.weather)
         self.errors: list[str] = []
         self._starts = 0
         self._is_over = False
@@ -97,7 +103,7 @@ class World:
         stage, plan = self.stage, self.plan
         self._people()
         stage.spawn(self._supervise(), "supervisor")
-        for fault in plan.faults:
+        for fault in (*plan.faults, *plan.operations):
             stage.later(fault.at_s, partial(fault.act, self))
         await asyncio.sleep(plan.faulty_s)
         self._heal()
@@ -164,7 +170,8 @@ class World:
             max_duration_s=rng.uniform(6.0, 40.0) if rng.random() < 0.15 else None,
         )
 
-    def _session_made(self, session_id: SessionId) -> None:
+    def _session_made(self, session_id: SessionId, client: str) -> None:
+        self.sessions.append((session_id, client))
         if len(self.readers) < 3:
             self._reader(f"reader-{len(self.readers)}", session_id)
 
@@ -183,6 +190,8 @@ class World:
                 servers=self.servers,
                 granted=self.granted,
                 weather=self.weather,
+                receivers=self.receivers,
+                webhooks=self.webhooks,
                 number=self._starts,
                 change=self._naive.change,
             )
@@ -204,7 +213,7 @@ class World:
 
     def _heal(self) -> None:
         """Put everything right, for good; whoever is dead starts anew."""
-        self.is_healed = True
+        self.is_healed = self.receivers.is_healed = True
         for name, value in vars_of(Weather()).items():
             setattr(self.weather, name, value)
         self.livekit.lag_p = 0.0
@@ -264,11 +273,11 @@ def run_seed(seed: int, *, plan: Plan | None = None, naive: Naive | None = None)
     """Live through one seed.
 
     Raises:
-        AssertionError: the simulation itself failed.
+        AssertionError: the simulation itself failed, or the run did not end; with the seed.
     """
     world = World(seed, plan or plan_of(seed), naive or Naive())
     try:
-        with silent_log():
+        with silent_log(), must_end(f"seed {seed}", MOST_CPU_S):
             world.loop.run_until_complete(world.loop.create_task(world.run()))
     finally:
         world.close()
@@ -276,6 +285,34 @@ def run_seed(seed: int, *, plan: Plan | None = None, naive: Naive | None = None)
     if world.errors:
         raise AssertionError(f"seed {seed}: " + "; ".join(world.errors[:3]))
     return world.history
+
+
+@contextmanager
+def must_end(what: str, most_cpu_s: float) -> Iterator[None]:
+    """Turn a run that never ends into a failure with its name.
+
+    The loop counts its turns; a callback that never returns is only seen by the CPU time that it takes.
+
+    Raises:
+        AssertionError: it did not end.
+    """
+
+    def give_up(*_: object) -> None:
+        raise _OutOfTimeError(f"{most_cpu_s:g} s of CPU and no end")
+
+    before = signal.signal(signal.SIGVTALRM, give_up)
+    signal.setitimer(signal.ITIMER_VIRTUAL, most_cpu_s, 1.0)  # once more if somebody caught it
+    try:
+        yield
+    except (StandsStillError, NothingLeftError, _OutOfTimeError) as error:
+        raise AssertionError(f"{what} does not end: {error!r}") from error
+    finally:
+        signal.setitimer(signal.ITIMER_VIRTUAL, 0.0)
+        signal.signal(signal.SIGVTALRM, before)
+
+
+class _OutOfTimeError(KeyboardInterrupt):
+    """Tasks and the loop let this one through."""
 
 
 @contextmanager

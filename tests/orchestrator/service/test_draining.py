@@ -12,6 +12,7 @@ from orchestrator.core.ids import WorkerId
 from orchestrator.core.jobs import JobState
 from orchestrator.core.session import Session
 from orchestrator.core.waiting import WaitReason
+from orchestrator.ports import Change, CommandRow
 from orchestrator.service import draining
 from orchestrator.service.new_session import NewSession
 from sdk.wire import Accept, Drain, HeldJob, Offer, Ping, Stale
@@ -52,6 +53,26 @@ async def test_a_pull_worker_is_told_gets_nothing_new_and_keeps_what_runs() -> N
         await running.drains.hand_over()
         assert (await running.now(session.id)).jobs[0].state is JobState.JOINED
         assert pulled.line.count(Offer) == 1
+
+
+async def test_a_drain_that_comes_while_an_offer_is_committed_holds_for_that_offer_too() -> None:
+    async with assembly() as running:
+        pulled = await hello(running, capacity=5)
+        commit = running.store.commit
+
+        async def commit_while_it_drains(
+            change: Change, *, is_patient: bool = False
+        ) -> tuple[CommandRow, ...]:
+            rows = await commit(change, is_patient=is_patient)
+            if any(job.state is JobState.OFFERED for job in change.session.jobs):
+                await running.drains.drain(W1, 20.0)
+            return rows
+
+        running.store.commit = commit_while_it_drains  # type: ignore[assignment,method-assign]
+        session = await create(running)
+        assert pulled.line.count(Drain) == 1
+        assert pulled.line.count(Offer) == 0
+        assert (await running.now(session.id)).jobs[0].state is JobState.PENDING
 
 
 async def test_at_the_deadline_its_jobs_are_a_new_attempt_of_another_and_it_is_told_to_leave() -> None:
