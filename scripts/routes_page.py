@@ -75,6 +75,8 @@ One body for every error, those of the framework included:
 | 502 | LiveKitUnavailable | LiveKit did not make the room; the session (`details.session_id`) is ending |
 | 503 | StoreUnavailable, ChunkStoreUnavailable, Unavailable, NotReady | try again, as `Retry-After` says |
 | 507 | QuotaExceeded | all recordings together take more than `[recording] disk_quota` |
+
+[PLAYBACK.md](PLAYBACK.md) has those of reading recordings.
 """
 
 CALLERS: Final = """## Who may call, and who is called

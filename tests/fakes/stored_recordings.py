@@ -54,6 +54,11 @@ class StoredRecordings:
         return KeyFiles.open(self.key_dir)
 
     @property
+    def chunks(self) -> DirChunkStore:
+        """The store, to be written to as a recorder does."""
+        return DirChunkStore(self.folder / "recordings")
+
+    @property
     def export_dir(self) -> Path:
         return self.folder / "exports"
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import io
 from collections.abc import AsyncIterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
 
@@ -17,12 +17,12 @@ from playwright.async_api import Page
 
 from greenroom.synthetic_picture import read_counter
 from tests.fakes.counted_media import counted_video, long_sound
-from tests.fakes.recordings import RECORDING
+from tests.fakes.recordings import RECORDING, complete, open_writer, write_media
 from tests.fakes.stored_recordings import StoredRecordings
 from tests.integration.browser import running_browser
 from tests.orchestrator.web.world import World
 
-pytestmark = pytest.mark.integration
+pytestmark = [pytest.mark.integration, pytest.mark.xdist_group("timed")]  # pictures have to come in time
 RATE = 10  # pictures a second
 SECOND_ATTEMPT_S = 40
 
@@ -143,6 +143,31 @@ async def test_what_is_played_moves_as_fast_as_it_was_recorded(stage: Stage) -> 
     )
     assert max(times) - min(times) < 0.4, times
     assert await stage.page.evaluate("document.querySelector('audio').webkitAudioDecodedByteCount") > 0
+
+
+async def test_a_recording_in_progress_grows_while_it_is_watched(stage: Stage) -> None:
+    media, end_s = counted_video(12), 8
+    writer = open_writer(stage.stored.chunks, stage.stored.ring)
+    write_media(writer, [(1, 0, replace(media, fragments=media.fragments[:end_s]))])
+    writer.checkpoint()
+    await stage.open("#t=2.05")
+    assert await stage.counter() == 20
+    for fragment in media.fragments[end_s:]:
+        writer.put(
+            writer.seal(
+                1,
+                fragment.data,
+                first_pts=fragment.first_pts,
+                duration_pts=fragment.duration_pts,
+                has_keyframe=fragment.has_keyframe,
+            )
+        )
+    write_media(writer, [(2, 6_000_000, counted_video(6, first=500, codec="vp8", identity="bob"))])
+    complete(stage.stored.chunks, stage.stored.ring, writer.close())
+    await stage.until("Number(document.querySelector('#seek').max) > 11")
+    await stage.until("document.querySelectorAll('video').length === 2")
+    await stage.seek(11.05)
+    assert [await stage.counter(0), await stage.counter(1)] == [110, 550], "and who came later is there"
 
 
 async def test_damage_is_said_on_the_page_and_none_of_it_shown(stage: Stage) -> None:

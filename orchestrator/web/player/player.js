@@ -15,20 +15,25 @@ async function start() {
   state.recording = await (await request(`${base}/tracks`)).json();
   const end = state.recording.end_us / 1e6;
   document.title = `Recording of ${state.recording.media_start}`;
-  for (const track of state.recording.tracks) {
-    const player = new TrackPlayer(base, track);
-    state.tracks.push(player);
-    show(player);
-  }
-  const room = state.recording.is_complete ? end : end + 24 * 3600; // to grow
-  await Promise.all(state.tracks.map((track) => track.open(room)));
-  layOut(end);
+  state.room = state.recording.is_complete ? end : end + 24 * 3600; // to grow
+  await load();
   $("play").disabled = $("seek").disabled = false;
   seek(addressed() ?? state.spans[0]?.[0] ?? 0);
   addEventListener("hashchange", () => seek(addressed() ?? state.position));
   say("");
   setInterval(tick, TICK_MS);
   if (!state.recording.is_complete) setTimeout(grow, GROW_MS);
+}
+
+/** Show the tracks that there are by now, those that have begun lately too, and where they are recorded. */
+async function load() {
+  for (const track of state.recording.tracks.slice(state.tracks.length)) {
+    const player = new TrackPlayer(base, track);
+    state.tracks.push(player);
+    show(player);
+  }
+  await Promise.all(state.tracks.map((track) => (track.buffer ? track.refresh() : track.open(state.room))));
+  layOut(state.recording.end_us / 1e6);
 }
 
 /** The time that the page's address names: `#t=SECONDS`. */
@@ -112,8 +117,7 @@ function seek(time) {
 async function grow() {
   try {
     state.recording = await (await request(`${base}/tracks`)).json();
-    await Promise.all(state.tracks.map((track) => track.refresh()));
-    layOut(state.recording.end_us / 1e6);
+    await load();
   } catch (error) {
     say(error.message, GROW_MS);
   }
