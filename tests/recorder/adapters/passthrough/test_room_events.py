@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack
 from dataclasses import replace
 from itertools import pairwise
@@ -199,3 +199,22 @@ async def test_sender_reports_put_sound_and_picture_on_one_clock(room: Room) -> 
         (picture, at_picture, ntp_picture), (sound, at_sound, ntp_sound) = places
         apart_us = picture.place_us(at_picture) - sound.place_us(at_sound)
         assert apart_us == pytest.approx(ntp_picture - ntp_sound, abs=1_000)
+
+
+async def test_an_encrypted_track_is_left_out_and_the_others_are_taken(room: Room) -> None:
+    left: list[Mapping[SourceTrackId, str]] = []
+    secret = rtc.Room()
+    key = rtc.KeyProviderOptions(shared_key=b"a key that the recorder does not have")
+    options = rtc.RoomOptions(encryption=rtc.E2EEOptions(key_provider_options=key))
+    async with room.publisher("bob") as bob, captured(room, left.append) as (sink, _):
+        await secret.connect(room.server.url, room.token("alice", {}), options)
+        alice = Publisher(secret)
+        hidden = await alice.publish_microphone()
+        microphone = await bob.publish_microphone()
+        await until(lambda: bool(left) and len(sink.of(microphone)) >= 10)
+        assert left[-1] == {hidden: "is end-to-end encrypted"}
+        assert set(sink.tracks) == {microphone}
+        for task in alice.tasks:
+            task.cancel()
+        await asyncio.wait(alice.tasks)
+        await secret.disconnect()
