@@ -93,6 +93,9 @@ def find_kek_use(
 ) -> KekUse:
     """Read every key record there is, and count what it was wrapped with.
 
+    What puts that were cut short left is not counted: it is a copy of a record, or of an attempt that never
+    began.
+
     Args:
         on_progress: told how many recordings are done.
 
@@ -113,8 +116,6 @@ def find_kek_use(
                     use.unknown[recording_id] = str(error)
                 else:
                     use.attempts[record.kek_id] += 1
-        if listing.temporary and any(name in listing.key_files for name in listing.temporary):
-            use.unknown[recording_id] = "a put of a key record was cut short; rewrap it"
         if on_progress is not None:
             on_progress(done)
     return use
@@ -178,8 +179,8 @@ def _rewrap_attempt(
         if revision < record.revision:
             store.delete(recording_id, key_record_name(attempt, revision))
     for name in listing.temporary:
-        if name in listing.key_files and name.startswith(f"{attempt}/") and done:
-            store.delete(recording_id, name)
+        if name in listing.key_files and name.startswith(f"{attempt}/"):
+            store.delete(recording_id, name)  # a copy under the old key, or what a death left of removing one
     return done
 
 

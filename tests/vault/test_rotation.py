@@ -279,3 +279,21 @@ def test_a_key_is_not_destroyed_while_a_record_cannot_be_read(tmp_path: Path) ->
     with pytest.raises(KeyFileError, match=f"cannot be told whether recording {RECORDING} needs"):
         destroy_kek(ring, old, use=use, now_s=NOW_S + RETIRED_AFTER_S)
     assert ring.has_kek(old)
+
+
+def test_what_a_death_left_of_a_key_record_is_removed_and_keeps_no_key_alive(tmp_path: Path) -> None:
+    ring, store = directory_ring(tmp_path), MemoryChunkStore()
+    write_recording(store, ring)
+    stored, old = store.recordings[RECORDING], ring.kek_id
+    copy, unborn = key_record_name(1, 1) + ".00ff.tmp", key_record_name(2, 1) + ".00ff.tmp"
+    stored[copy] = stored[unborn] = stored[key_record_name(1, 1)]
+    ring.rotate(NOW_S)
+    rewrap(store, ring)
+    assert copy not in stored
+    stored[copy] = b"half"
+    assert rewrap(store, ring) == 0
+    assert copy not in stored
+    assert unborn in stored, "whose attempt may be beginning just now"
+    use = find_kek_use(store, ring, [RECORDING])
+    destroy_kek(ring, old, use=use, now_s=NOW_S + RETIRED_AFTER_S)
+    assert not ring.has_kek(old)
