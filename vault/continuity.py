@@ -17,7 +17,15 @@ from vault.core.chunk_header import ChunkKind
 from vault.core.coverage import MIN_GAP_US, find_gaps
 from vault.core.ids import RecordingId
 from vault.core.manifest import Gap, ManifestTrack
-from vault.errors import IntegrityError, KeyFileError, NotARecordingError, ShreddedError, WrongKeyError
+from vault.errors import (
+    FileMissingError,
+    IntegrityError,
+    KeyFileError,
+    KeyServiceError,
+    NotARecordingError,
+    ShreddedError,
+    WrongKeyError,
+)
 from vault.ports import KeyRing, RecordingFiles
 from vault.reading import RecordingReader
 
@@ -26,6 +34,16 @@ TAKEOVER: Final = "takeover"
 _LIVE_US: Final = 3_000_000
 # FFmpeg names itself in the heads that it writes; those of media that is stored as it came are our own.
 _ENCODED_BY: Final = b"Lavf"
+# Then the recording is completed all the same.
+_CANNOT_BE_READ: Final = (
+    FileMissingError,
+    IntegrityError,
+    KeyFileError,
+    KeyServiceError,
+    NotARecordingError,
+    ShreddedError,
+    WrongKeyError,
+)
 
 TrackOwner = tuple[str, str, str]
 """Kind, identity and name: runs with the same three are one track of the session."""
@@ -91,7 +109,7 @@ def read_continuity(
                 about, init_part = reader.read_init(attempt.attempt, leaf, leaf_hash=chunk.leaf_hash)
                 owners[attempt.attempt, chunk.header.track] = (about.kind, about.identity, about.name)
                 was_encoded = was_encoded or _ENCODED_BY in init_part
-    except (WrongKeyError, KeyFileError, ShreddedError, NotARecordingError, IntegrityError):
+    except _CANNOT_BE_READ:
         pass  # what was read until then is true
     return Continuity(owners, was_encoded=was_encoded)
 

@@ -140,7 +140,7 @@ def holes_in(path: Path, *, least_us: int) -> list[Hole]:
     found = [
         Hole(one_us + frame_us, other_us, (other - one - 1) * frame_us)
         for (one_us, one), (other_us, other) in pairwise(pictures)
-        if other_us - one_us - frame_us > least_us or (other - one - 1) * frame_us > least_us
+        if (other - one - 1) * frame_us > least_us  # else the publisher itself stood still
     ]
     found += [
         Hole(end_us, start_us)
