@@ -30,7 +30,8 @@ from recorder.service.composed_picture import ComposedPicture
 from recorder.service.mixed_sound import MixedSound
 from vault.core.manifest import CaptureMode
 
-LATENCY_US: Final = 200_000
+LATENCY_US: Final = 300_000
+STALL_US: Final = 100_000  # a turn of the event loop that takes longer is one in which it stood still
 SOUND_TICK_S: Final = 0.02
 PICTURE: Final = SourceTrack(track_id=SourceTrackId("composite"), kind="video", identity="", name="composite")
 SOUND: Final = SourceTrack(track_id=SourceTrackId("mix"), kind="audio", identity="", name="mix")
@@ -163,9 +164,14 @@ class ComposedRoom:
     # --- what is given ---
 
     async def _give_sound(self) -> None:
+        has_stalled = False
         while True:
+            asleep_us = self._clock.monotonic_us()
             await asyncio.sleep(SOUND_TICK_S)
-            self._hand_over_sound(is_last=False)
+            # After the event loop stood still, what came meanwhile goes first; but no turn is left out twice.
+            has_stalled = not has_stalled and self._clock.monotonic_us() - asleep_us > STALL_US
+            if not has_stalled:
+                self._hand_over_sound(is_last=False)
 
     def _hand_over_sound(self, *, is_last: bool) -> None:
         assert self._sink is not None
