@@ -169,11 +169,11 @@ class Outbox:
                 self._drop(one)
 
     def close(self) -> None:
-        """Leave what is spooled to whoever claims it next."""
+        """Leave what is spooled to whoever claims it next; again is no error."""
         with self._spilling:
-            self._is_closed = True
-            if self._share is not None:
+            if not self._is_closed and self._share is not None:
                 self._share.release()
+            self._is_closed = True
 
     def _claim(self) -> SpoolShare | None:
         if self._share is None and self._spool is not None:

@@ -75,7 +75,7 @@ class StorePath:
         self._lost = threading.Event()  # nothing more is taken
         self._stopped = threading.Event()  # nothing more is put
         self._all_sealed = threading.Event()
-        self._is_aborted = False
+        self._is_aborted = self._is_broken = False
         self.is_full = False  # nothing more is taken, because the store has no space left
         self._sealing = threading.Thread(target=self._seal_all, name="sealing", daemon=True)
         self._putting = threading.Thread(target=self._put_all, name="putting", daemon=True)
@@ -259,6 +259,12 @@ class StorePath:
         except Exception:  # noqa: BLE001 - the edge of the thread
             _log.exception("the store path ended")
             self._lose("recording stopped, because the store path failed; its log has the cause")
+        finally:
+            if self._is_aborted or self._is_broken:  # then nobody calls `finish`
+                self._all_sealed.wait()
+                if self._is_aborted:
+                    self._outbox.clear()
+                self._outbox.close()
 
     def _put_what_fits(self) -> None:
         """After the store was found full: put what is sealed into the space that was kept aside."""
@@ -307,6 +313,7 @@ class StorePath:
             return
 
     def _lose(self, sentence: str) -> None:
+        self._is_broken = True
         self._lost.set()
         self._stopped.set()
         if not self._is_aborted:

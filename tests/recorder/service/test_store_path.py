@@ -14,12 +14,14 @@ from recorder.core.chunking import InitChunk, MediaChunk
 from recorder.core.errors import StoreLostError
 from recorder.core.segmenting import Fragment
 from recorder.service import outbox, store_path
+from recorder.service.outbox import Outbox
 from recorder.service.store_path import MAX_WAITING, StorePath
 from tests.fakes.chunk_stores import MemoryChunkStore
 from tests.fakes.encoders import FakeEncoders
+from tests.fakes.spools import MemorySpool
 from vault.adapters.key_files import KeyFiles
 from vault.core.ids import RecordingId
-from vault.errors import StoreError, StoreFullError
+from vault.errors import ChunkExistsError, StoreError, StoreFullError
 from vault.verification import check_recording
 from vault.writing import AttemptWriter
 
@@ -29,14 +31,24 @@ RECORDING = RecordingId("11111111-2222-4333-8444-555555555555")
 class Bench:
     """A store path on a store in memory."""
 
-    def __init__(self, folder: Path, may_acknowledge: Callable[[], bool] = lambda: True) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        may_acknowledge: Callable[[], bool] = lambda: True,
+        spool: MemorySpool | None = None,
+    ) -> None:
         self.store = MemoryChunkStore()
         self.keys = KeyFiles.create_or_open(folder / "keys")
         writer = AttemptWriter.open(
             self.store, self.keys, recording_id=RECORDING, attempt=1, wall_start_us=1_795_000_000_000_000
         )
         self.lost: list[str] = []
-        self.path = StorePath(writer, on_lost=self.lost.append, may_acknowledge=may_acknowledge)
+        self.path = StorePath(
+            writer,
+            on_lost=self.lost.append,
+            outbox=Outbox(RECORDING, 1, spool),
+            may_acknowledge=may_acknowledge,
+        )
 
     def submit_init(self) -> None:
         form = FakeEncoders().audio().format
@@ -210,3 +222,27 @@ def test_an_aborted_path_stores_nothing_more(bench: Bench) -> None:
     bench.path.finish()
     assert bench.acknowledged() == 1
     assert bench.lost == []
+
+
+@pytest.mark.parametrize("is_aborted", [True, False])
+def test_a_path_that_ends_by_itself_holds_no_spool(tmp_path: Path, is_aborted: bool) -> None:
+    spool = MemorySpool()
+    bench = Bench(tmp_path, spool=spool)
+
+    def away(_: str) -> None:
+        raise StoreError("the disk is away")
+
+    def taken(_: str) -> None:
+        raise ChunkExistsError("another writer was here")
+
+    bench.store.before_put = away
+    bench.path.start()
+    bench.submit_init()
+    wait_until(lambda: spool.left_behind() == [(RECORDING, 1)])
+    if is_aborted:
+        bench.path.abort()
+        wait_until(lambda: spool.left_behind() == [])
+    else:
+        bench.store.before_put = taken
+        wait_until(lambda: bool(bench.lost))
+    wait_until(lambda: not spool.claimed)
