@@ -33,7 +33,7 @@ async def test_one_track_in_another_codec_is_decoded_beside_the_others(world: Ro
         await alice.publish_camera(rtc.VideoCodec.VP9)
         await alice.publish_microphone()
         await bob.publish_camera(rtc.VideoCodec.H264)
-        await until(lambda: world.reports(job)[-1].stats.get("video_frames", 0) > 100, within_s=20)
+        await until(lambda: world.reports(job)[-1].stats.get("video_frames", 0) > 60, within_s=20)
         await world.orchestrator.control(job, "stop", n=1)
         await world.orchestrator.reported(job, "done")
     last = world.reports(job)[-1]
@@ -48,5 +48,5 @@ async def test_one_track_in_another_codec_is_decoded_beside_the_others(world: Ro
     for index in range(2):
         with av.open(str(out)) as file:
             times = [frame.time for frame in file.decode(video=index)]
-        assert len(times) > 30
+        assert len(times) > 15
         assert all(later > earlier for earlier, later in pairwise(times))

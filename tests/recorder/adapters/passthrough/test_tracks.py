@@ -1,13 +1,11 @@
-"""Encoded tracks of a real room: codecs, a lossy network, a lost connection, ends, and what is not taken."""
+"""Encoded tracks of a real room: codecs, a lost connection, ends, and what is not taken."""
 
 from __future__ import annotations
 
 import asyncio
-import random
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
-from typing import Any
 
 import pytest
 from livekit import api, rtc
@@ -33,7 +31,6 @@ class Sink:
         self.live: set[SourceTrackId] = set()
         self.units: dict[SourceTrackId, list[AccessUnit]] = {}
         self.reports: Counter[SourceTrackId] = Counter()
-        self.last_reports: dict[str, tuple[int, int]] = {}
         self.lost_packets = 0
 
     def track_started(self, track: SourceTrack) -> None:
@@ -53,7 +50,6 @@ class Sink:
 
     def sender_reported(self, track_id: SourceTrackId, rtp_time: int, ntp_us: int) -> None:
         self.reports[track_id] += 1
-        self.last_reports[track_id] = rtp_time, ntp_us
 
     def lost(self, track_id: SourceTrackId, packets: int) -> None:
         self.lost_packets += packets
@@ -133,35 +129,6 @@ async def test_another_size_comes_with_its_keyframe(room: Room) -> None:
         at = next(place for place, unit in enumerate(sink.of(camera)) if unit.setup.width == 320)
         assert sink.of(camera)[at].is_keyframe
         assert len(sink.tracks) == 1
-
-
-async def test_what_a_lossy_network_drops_is_sent_again(room: Room, monkeypatch: pytest.MonkeyPatch) -> None:
-    source, dropped = random.Random(1), []
-    plain = MediaTransport._divert
-
-    def lossy(self: MediaTransport, protocol: Any) -> None:
-        plain(self, protocol)
-        received = protocol.datagram_received
-
-        def some(data: bytes, addr: Any) -> None:
-            is_media = 127 < data[0] < 192 and not 191 < data[1] < 224
-            if is_media and source.random() < 0.05:
-                dropped.append(data[8:12])
-            else:
-                received(data, addr)
-
-        protocol.datagram_received = some
-
-    monkeypatch.setattr(MediaTransport, "_divert", lossy)
-    async with room.publisher("alice") as alice, captured(room) as (sink, _):
-        camera = await alice.publish_camera(rtc.VideoCodec.H264)
-        microphone = await alice.publish_microphone()
-        await until(lambda: len(sink.of(camera)) >= 50 and len(sink.of(microphone)) >= 150)
-        assert len(dropped) >= 5
-        assert sink.lost_packets == 0
-        ticks = [unit.rtp_time for unit in sink.of(microphone)]
-        assert ticks == list(range(ticks[0], ticks[-1] + 1, 960))
-        await until(lambda: min(sink.reports[SourceTrackId(sid)] for sid in (camera, microphone)) >= 1)
 
 
 async def test_a_deleted_room_ends_the_capture(room: Room) -> None:
