@@ -79,7 +79,7 @@ def complete_recording(
         ValueError: there is no attempt, or the facts are malformed (the caller's mistake).
         IntegrityError: what is stored does not lead to a closed head: the manifest is not written.
         ChunkExistsError: a manifest that says something else is there already.
-        StoreError: worth trying again.
+        StoreError, KeyServiceError: worth trying again.
     """
     attempts: list[ManifestAttempt] = []
     verified: list[VerifiedAttempt] = []

@@ -96,7 +96,7 @@ def read_continuity(
     """Read the init chunks of verified attempts, as far as the keys at hand open them.
 
     Raises:
-        StoreError: worth trying again.
+        StoreError, KeyServiceError: worth trying again.
     """
     owners: dict[tuple[int, int], TrackOwner] = {}
     was_encoded = False

@@ -1,4 +1,4 @@
-"""Repeats a blocking call in a thread until the chunk store answers, within a time.
+"""Repeats a blocking call in a thread until the chunk store or key service answers, within a time.
 
 Source: house-style (retry is a wrapper around a port).
 """
@@ -11,7 +11,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Final, TypeVar
 
-from vault.errors import StoreError, StoreFullError
+from vault.errors import KeyServiceError, StoreError, StoreFullError
 
 FIRST_S: Final = 0.1
 LAST_S: Final = 4.0
@@ -30,7 +30,7 @@ async def insist(act: Callable[[], _T], *, within_s: float, unless: asyncio.Even
 
     Raises:
         StoreFullError: at once; a full store is not asked again.
-        StoreError: of the last try.
+        StoreError, KeyServiceError: of the last try.
         Exception: whatever else ``act`` raises, at once.
     """
     clock = asyncio.get_running_loop().time
@@ -41,11 +41,11 @@ async def insist(act: Callable[[], _T], *, within_s: float, unless: asyncio.Even
             return await asyncio.to_thread(act)
         except StoreFullError:
             raise
-        except StoreError as error:
+        except (StoreError, KeyServiceError) as error:
             if clock() >= until_s or stop.is_set():
                 raise
             if wait_s == FIRST_S:
-                _log.warning("the chunk store is asked until it answers: %s", error)
+                _log.warning("the chunk store or key service is asked until it answers: %s", error)
             with suppress(TimeoutError):
                 await asyncio.wait_for(stop.wait(), wait_s)
             wait_s = min(2 * wait_s, LAST_S)

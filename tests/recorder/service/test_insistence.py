@@ -8,7 +8,7 @@ import pytest
 
 from recorder.service import insistence
 from recorder.service.insistence import insist
-from vault.errors import ChunkExistsError, StoreError, StoreFullError, VaultError
+from vault.errors import ChunkExistsError, KeyServiceError, StoreError, StoreFullError, VaultError
 
 
 class Store:
@@ -29,8 +29,9 @@ def _soon(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(insistence, "FIRST_S", 0.001)
 
 
-async def test_it_is_asked_until_it_answers() -> None:
-    store = Store()
+@pytest.mark.parametrize("error", [StoreError("away"), KeyServiceError("sealed")], ids=str)
+async def test_it_is_asked_until_it_answers(error: VaultError) -> None:
+    store = Store(error)
     assert await insist(store.act, within_s=60) == "answer"
     assert store.calls == 3
 

@@ -17,6 +17,7 @@ from vault.core.ids import KekId
 from vault.core.sealing import AttemptScope
 from vault.errors import KeyFileError, KeyServiceError, WrongKeyError
 from vault.reading import RecordingReader
+from vault.verification import check_recording
 
 SCOPE = AttemptScope(recording_id=RECORDING, attempt=1)
 DATA_KEY = bytes(range(32))
@@ -112,13 +113,17 @@ def test_a_recording_in_progress_goes_on_while_the_service_is_down(
     transit.is_sealed = True
     put_second(writer, 1, 0)
     writer.checkpoint()
-    complete(store, ring, writer.close())
+    close = writer.close()
+    assert check_recording(store.files(RECORDING), ring.public_key).report.problems == ()
+    with pytest.raises(KeyServiceError, match="sealed"):
+        complete(store, ring, close)  # which reads what the tracks are, and is tried again by the recorder
     with pytest.raises(KeyServiceError, match="sealed"):
         open_writer(store, ring, attempt=2)
     assert not any(name.startswith("2/") for name in store.recordings[RECORDING])
     with pytest.raises(KeyServiceError, match="sealed"):
         RecordingReader.open(store.files(RECORDING), ring, recording_id=RECORDING)
     transit.is_sealed = False
+    complete(store, ring, close)
     reader = RecordingReader.open(store.files(RECORDING), ring, recording_id=RECORDING)
     assert reader.read_chunk(1, 1)[1] == b"fragments"
 
