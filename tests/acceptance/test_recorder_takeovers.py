@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import time
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -41,6 +42,8 @@ AWAKE_S = 2.0  # of a frozen one before the next fault
 LEAST_GAP_US = 200_000
 TOLERANCE_US = 50_000
 MAX_LOSS_S = 2.0
+FIRST_RECORDED_S = 5.0
+SUBSCRIBING_S = 1.0  # until the first keyframe is there
 
 pytestmark = [pytest.mark.acceptance, pytest.mark.media, pytest.mark.timeout(900 if IS_FULL else 200)]
 
@@ -51,6 +54,7 @@ async def test_another_recorder_goes_on_and_every_gap_is_declared(
     async with system(tmp_path, fresh_livekit_server) as running:
         recorders = Recorders(running)
         trials: list[Trial] = []
+        lags = [0.0]
         try:
             recorders.start()
             recorders.start()
@@ -58,10 +62,11 @@ async def test_another_recorder_goes_on_and_every_gap_is_declared(
             session_id = created["session_id"]
             async with joined(created) as room:
                 publishing = asyncio.create_task(SyntheticParticipant(room).publish(600))
+                watching = asyncio.create_task(watch_lag(lags))
                 holder, attempt = await recorders.until_recording(session_id, 1, within_s=60), 1
                 folder = next((running.folder / "recordings").iterdir())
                 for fault in FAULTS:
-                    await asyncio.sleep(RECORDED_S)
+                    await asyncio.sleep(RECORDED_S if attempt > 1 else FIRST_RECORDED_S)
                     assert not publishing.done()
                     trials.append(await recorders.strike(holder, fault, attempt))
                     if attempt == 1:
@@ -69,15 +74,16 @@ async def test_another_recorder_goes_on_and_every_gap_is_declared(
                         kept_s = await asyncio.to_thread(
                             play_unfinished, folder, keys, tmp_path / "killed.mp4"
                         )
-                        assert kept_s >= RECORDED_S - MAX_LOSS_S
+                        assert kept_s >= FIRST_RECORDED_S - MAX_LOSS_S - SUBSCRIBING_S
                     struck, attempt = holder, attempt + 1
                     holder = await recorders.until_recording(session_id, attempt)
                     if fault == "freeze":
                         recorders.wake(struck)
                         await asyncio.sleep(AWAKE_S)
                 await asyncio.sleep(RECORDED_S)
-                publishing.cancel()
-                await asyncio.wait({publishing})
+                for task in (publishing, watching):
+                    task.cancel()
+                await asyncio.wait({publishing, watching})
             await running.post(f"/api/v1/sessions/{session_id}/terminate", {})
 
             async def is_over() -> bool:
@@ -93,6 +99,7 @@ async def test_another_recorder_goes_on_and_every_gap_is_declared(
     took = [(trial.fault, first_media_s(manifest, trial.attempt) - trial.at_s) for trial in trials]
     for fault in ("kill", "freeze"):
         print(fault, sorted(round(took_s, 2) for kind, took_s in took if kind == fault))
+    print("lag", round(max(lags), 2))
     print("holes", [(hole, nearest(hole, manifest.gaps, manifest)) for hole in holes])
     assert [attempt.attempt for attempt in manifest.attempts] == list(range(1, len(FAULTS) + 2))
     assert [one for one in took if one[1] > LIMIT_S[one[0]]] == []
@@ -101,8 +108,17 @@ async def test_another_recorder_goes_on_and_every_gap_is_declared(
     # The control: what each attempt knows by itself does not show the gaps between them.
     assert max(nearest(hole, [], manifest) for hole in holes) > TOLERANCE_US
     for hole in holes:
-        if hole.sent_us is not None:  # and that is how long it was for the publisher
-            assert abs(hole.sent_us - (hole.end_us - hole.start_us)) <= TOLERANCE_US, hole
+        if hole.sent_us is not None:  # and that is how long it was for the publisher, which lags with us
+            off_us = abs(hole.sent_us - (hole.end_us - hole.start_us))
+            assert off_us <= TOLERANCE_US + max(lags) * 1_000_000, hole
+
+
+async def watch_lag(lags: list[float]) -> None:
+    """Note how late this process comes to its turn, and with it the publisher."""
+    while True:
+        began = time.monotonic()
+        await asyncio.sleep(0.02)
+        lags.append(time.monotonic() - began - 0.02)
 
 
 def play_unfinished(folder: Path, keys: KeyFiles, out: Path) -> float:
