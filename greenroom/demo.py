@@ -24,7 +24,7 @@ from greenroom.synthetic_participant import ParticipantError, SyntheticParticipa
 from greenroom.synthetic_reading import MediaReading, ReadingError, read_media
 from sdk.client import Client
 from sdk.errors import SdkError
-from vault.errors import VaultError
+from vault.errors import NotARecordingError, VaultError
 from vault.export import export_recording
 from vault.verification import verify_recording
 
@@ -163,6 +163,8 @@ async def _examine(options: DemoOptions, report: DemoReport, store: str, on_prog
     """Verify, export and decode, each in a thread."""
     if not store:
         return
+    if not store.startswith("file:"):
+        raise NotARecordingError(f"the demo opens folders only: run `greenroom verify '{store}'`")
     path = _folder_of(store, options.data_dir)
     keys = await asyncio.to_thread(open_keys, options.data_dir / "keys")
     on_progress(f"verifying {path}")

@@ -32,7 +32,8 @@ _WORKER_STEPS: Final = ((signal.SIGTERM, 5.0), (signal.SIGKILL, 0.5))
 _ORCHESTRATOR_STEPS: Final = ((signal.SIGTERM, 2.5), (signal.SIGKILL, 0.5))
 _MEDIA_SERVER_STEPS: Final = ((signal.SIGTERM, 0.2), (signal.SIGTERM, 0.5), (signal.SIGKILL, 0.5))
 _SECRETS: Final = ("LIVEKIT_API_SECRET", "LIVEKIT_API_KEY")  # not for workers: they are handed tokens
-_KEY_SECRETS: Final = ("VAULT_TOKEN",)  # with the passphrase: for who has the keys of recordings alone
+# With the passphrase: for those alone who have the keys of recordings, or their store.
+_KEY_SECRETS: Final = ("VAULT_TOKEN", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,9 +76,10 @@ async def running_stack(options: StackOptions, say: Say) -> AsyncIterator[Stack]
                     "LIVEKIT_API_SECRET": setup.api_secret,
                 }
                 say("up", f"media server ready at {setup.url}")
-            await supervisor.start(orchestrator_program(data, options.port, livekit))
+            chunk_store = chunk_store_of(settings, data)
+            await supervisor.start(orchestrator_program(data, options.port, livekit, chunk_store))
             say("up", f"orchestrator ready at {url}")
-            await supervisor.start(*worker_programs(data, url, settings.encryption))
+            await supervisor.start(*worker_programs(data, url, chunk_store, settings.encryption))
             say("up", "recorder and pong worker registered")
             yield Stack(url=url, data=data, supervisor=supervisor)
 
@@ -99,6 +101,12 @@ def read_settings(engine: Engine | None) -> Settings:
     return settings
 
 
+def chunk_store_of(settings: Settings, data: Path) -> str:
+    """Give the place of recordings: as configured, else a folder in the data folder."""
+    is_configured = "chunk_store" in settings.recording.model_fields_set
+    return settings.recording.chunk_store if is_configured else str(data / "recordings")
+
+
 def check_port(port: int) -> None:
     """Find out whether the orchestrator will be able to listen, before anything is started.
 
@@ -117,7 +125,7 @@ def check_port(port: int) -> None:
             ) from error
 
 
-def orchestrator_program(data: Path, port: int, livekit: Mapping[str, str]) -> Program:
+def orchestrator_program(data: Path, port: int, livekit: Mapping[str, str], chunk_store: str) -> Program:
     """Describe the orchestrator of this stack.
 
     When `up` itself is killed, so is the orchestrator, at once: it is made for that, and its port is free.
@@ -126,7 +134,7 @@ def orchestrator_program(data: Path, port: int, livekit: Mapping[str, str]) -> P
         "SERVER_HOST": free_ports.LOOPBACK,
         "SERVER_PORT": str(port),
         "STORE_URL": f"sqlite:///{data / 'greenroom.db'}",
-        "CHUNK_STORAGE_PATH": str(data / "recordings"),
+        "CHUNK_STORAGE_PATH": chunk_store,
         "GREENROOM_KEY_DIR": str(data / "keys"),
         **livekit,
     }
@@ -141,12 +149,14 @@ def orchestrator_program(data: Path, port: int, livekit: Mapping[str, str]) -> P
     )
 
 
-def worker_programs(data: Path, url: str, encryption: EncryptionSettings) -> tuple[Program, Program]:
+def worker_programs(
+    data: Path, url: str, chunk_store: str, encryption: EncryptionSettings
+) -> tuple[Program, Program]:
     """Describe the recorder and the pong worker of this stack."""
     inherited = {name: value for name, value in _inherited().items() if name not in _SECRETS}
     recorder = {
         "GREENROOM_URL": url,
-        "CHUNK_STORAGE_PATH": str(data / "recordings"),
+        "CHUNK_STORAGE_PATH": chunk_store,
         "SPOOL_PATH": str(data / "spool"),
         "GREENROOM_KEY_DIR": str(data / "keys"),
         "GREENROOM_PASSPHRASE_ENV": encryption.passphrase_env,

@@ -12,6 +12,7 @@ from greenroom.errors import CommandError
 from greenroom.free_ports import free_port
 from greenroom.stack import (
     check_port,
+    chunk_store_of,
     media_server_program,
     orchestrator_program,
     read_settings,
@@ -58,7 +59,7 @@ def test_a_taken_port_is_one_sentence_with_the_fix() -> None:
 
 def test_the_orchestrator_keeps_everything_in_the_data_folder() -> None:
     livekit = {"LIVEKIT_SERVER_URL": "ws://127.0.0.1:1", "LIVEKIT_API_KEY": "k", "LIVEKIT_API_SECRET": SECRET}
-    program = orchestrator_program(Path("/data"), 8123, livekit)
+    program = orchestrator_program(Path("/data"), 8123, livekit, "/data/recordings")
     expected = {
         "SERVER_HOST": "127.0.0.1",
         "SERVER_PORT": "8123",
@@ -72,19 +73,29 @@ def test_the_orchestrator_keeps_everything_in_the_data_folder() -> None:
     assert SECRET not in repr(program)
 
 
+def test_recordings_lie_in_the_data_folder_unless_another_place_is_configured(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    assert chunk_store_of(read_settings(None), Path("/data")) == "/data/recordings"
+    monkeypatch.setenv("CHUNK_STORAGE_PATH", "s3://bucket/prefix")
+    assert chunk_store_of(read_settings(None), Path("/data")) == "s3://bucket/prefix"
+
+
 def test_workers_are_told_where_the_orchestrator_is_and_no_secret_of_livekit(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setenv("LIVEKIT_API_SECRET", SECRET)
     monkeypatch.setenv("VAULT_TOKEN", "hvs.token")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "aws-secret")
     monkeypatch.setenv("THE_PASSPHRASE", "correct horse battery staple")
     encryption = EncryptionSettings(passphrase_env="THE_PASSPHRASE", kms="https://vault.example/transit/key")
-    recorder, pong = worker_programs(Path("/data"), "http://127.0.0.1:8123", encryption)
+    recorder, pong = worker_programs(Path("/data"), "http://127.0.0.1:8123", "s3://b/p", encryption)
     assert recorder.env["GREENROOM_PASSPHRASE_ENV"] == "THE_PASSPHRASE"
     assert recorder.env["GREENROOM_KMS"] == "https://vault.example/transit/key"
-    assert {"VAULT_TOKEN", "THE_PASSPHRASE"} <= set(recorder.env)
-    assert not {"VAULT_TOKEN", "THE_PASSPHRASE"} & set(pong.env)
-    assert recorder.env["CHUNK_STORAGE_PATH"] == "/data/recordings"
+    secrets = {"VAULT_TOKEN", "THE_PASSPHRASE", "AWS_SECRET_ACCESS_KEY"}
+    assert secrets <= set(recorder.env)
+    assert not secrets & set(pong.env)
+    assert recorder.env["CHUNK_STORAGE_PATH"] == "s3://b/p"
     assert recorder.env["SPOOL_PATH"] == "/data/spool"
     assert recorder.env["GREENROOM_KEY_DIR"] == "/data/keys"
     for program in (recorder, pong):
@@ -93,8 +104,8 @@ def test_workers_are_told_where_the_orchestrator_is_and_no_secret_of_livekit(
 
 
 def test_workers_end_before_the_orchestrator_and_all_of_it_within_ten_seconds(tmp_path: Path) -> None:
-    orchestrator = orchestrator_program(tmp_path, free_port(), {})
-    workers = worker_programs(tmp_path, "http://127.0.0.1:1", EncryptionSettings())
+    orchestrator = orchestrator_program(tmp_path, free_port(), {}, "recordings")
+    workers = worker_programs(tmp_path, "http://127.0.0.1:1", "recordings", EncryptionSettings())
     assert all(worker.stage < orchestrator.stage for worker in workers)
     livekit = media_server_program(media_server.prepare(tmp_path, binary=Path("/bin/false")))
     assert orchestrator.stage < livekit.stage
