@@ -21,7 +21,6 @@ from vault.errors import (
     FileMissingError,
     IntegrityError,
     KeyFileError,
-    KeyServiceError,
     NotARecordingError,
     ShreddedError,
     WrongKeyError,
@@ -34,12 +33,11 @@ TAKEOVER: Final = "takeover"
 _LIVE_US: Final = 3_000_000
 # FFmpeg names itself in the heads that it writes; those of media that is stored as it came are our own.
 _ENCODED_BY: Final = b"Lavf"
-# Then the recording is completed all the same.
+# For good: then the recording is completed all the same. A key service that is away is waited for.
 _CANNOT_BE_READ: Final = (
     FileMissingError,
     IntegrityError,
     KeyFileError,
-    KeyServiceError,
     NotARecordingError,
     ShreddedError,
     WrongKeyError,

@@ -165,6 +165,7 @@ def test_every_variable_sets_a_key_that_exists() -> None:
 
 # Keys whose default is "not set": the file shows an example of them.
 EXAMPLES = (
+    "export_dir",
     "retention_days",
     "disk_quota",
     "server_url",
