@@ -57,20 +57,38 @@ def _check_signature(key: bytes, signature: bytes, signed: bytes) -> None:
     Ed25519PublicKey.from_public_bytes(key).verify(signature, signed)
 
 
+def our_verdict(
+    stored: Stored, *, heads: tuple[TreeHead, ...] = (), key: VerifyKey = RING.public_key
+) -> tuple[int, str]:
+    """Let ours alone verify; give the exit code, and the first bad file ("" when none is bad)."""
+    report = check_recording(MemoryRecording(stored), key, recording_id=RECORDING, against=heads).report
+    return report.exit_code, report.problems[0].file if report.problems else ""
+
+
+def second_verdict(
+    stored: Stored, *, heads: tuple[TreeHead, ...] = (), key: VerifyKey = RING.public_key
+) -> tuple[int, str]:
+    """Let the second one alone verify; give the same."""
+    second = MemoryVerification(stored, key, heads)
+    return second.exit_code, second.bad[0][0] if second.bad else ""
+
+
 def verdict(
     stored: Stored, *, heads: tuple[TreeHead, ...] = (), key: VerifyKey = RING.public_key
 ) -> tuple[int, str]:
-    """Let both verify, and see that they say the same.
+    """Let both verify, and see that they say the same of what somebody without the signing key altered."""
+    ours, theirs = (judge(stored, heads=heads, key=key) for judge in (our_verdict, second_verdict))
+    assert ours == theirs
+    return ours
 
-    Returns:
-        The exit code, and the first bad file ("" when none is bad).
+
+def signed_verdict(stored: Stored) -> tuple[int, str]:
+    """Let ours judge what the right key signed against the rules of the page.
+
+    The second takes the signer's word. It must come to an end, and may refuse nothing that ours takes.
     """
-    files = MemoryRecording(stored)
-    report = check_recording(files, key, recording_id=RECORDING, against=heads).report
-    ours = (report.exit_code, report.problems[0].file if report.problems else "")
-    second = MemoryVerification(stored, key, heads)
-    theirs = (second.exit_code, second.bad[0][0] if second.bad else "")
-    assert ours == theirs, (ours, theirs, report.problems[:3], second.bad[:3])
+    ours, theirs = our_verdict(stored), second_verdict(stored)
+    assert theirs == ours or ours[0] == 1
     return ours
 
 

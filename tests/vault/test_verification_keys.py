@@ -1,4 +1,4 @@
-"""Both verifiers take what a key service wrapped, and only in the one form of docs/RECORDING.md §5.1."""
+"""What a key service wrapped is good, and only in the one form of docs/RECORDING.md §5.1."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import json
 
 import pytest
 
-from tests.examples.both_verifiers import RING, plain, verdict
+from tests.examples.both_verifiers import RING, plain, signed_verdict
 from vault.core.layout import key_record_name
 from vault.core.note import sign_note
 
@@ -15,12 +15,12 @@ NAME = key_record_name(1, 1)
 
 
 def wrapped_as(**changes: object) -> tuple[int, str]:
-    """Let both verify a recording whose key record was signed with other fields."""
+    """Let a recording be verified whose key record was signed with other fields."""
     stored = plain()
     first, text, *_ = stored[NAME].decode().split("\n")
     body = json.dumps(json.loads(text) | changes, sort_keys=True, separators=(",", ":"))
     stored[NAME] = sign_note(f"{first}\n{body}\n", public_key=RING.public_key, sign=RING.sign)
-    return verdict(stored)
+    return signed_verdict(stored)
 
 
 def encoded(length: int) -> str:

@@ -1,22 +1,18 @@
-"""Held and shredded recordings: both verifiers agree on what is good and what is altered, chain included."""
+"""Held and shredded recordings: what is good and what is altered, chain included."""
 
 from __future__ import annotations
 
 import json
 import random
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import pytest
 
-from examples.verify_recording import main
-from tests.examples.both_verifiers import ALL, RING, Stored, plain, taken_over, unfinished, verdict
-from tests.examples.test_verify_recording import store
-from tests.examples.test_verify_recording_signed import compact, lines_of, sign_text
+from tests.examples.both_verifiers import ALL, RING, Stored, our_verdict, plain, taken_over, unfinished
 from tests.fakes.chunk_stores import MemoryChunkStore
 from tests.fakes.recordings import OTHER_RECORDING, RECORDING
-from vault.core.public_key import encode_public_key
+from tests.vault.signed_anew import compact, lines_of, sign_text
 from vault.custody import place_hold, release_hold
 from vault.shredding import shred_recording
 
@@ -65,7 +61,7 @@ STATES: dict[str, tuple[Callable[[Stored], Stored], int | None]] = {
 @pytest.mark.parametrize("state", STATES)
 def test_every_kind_of_recording_in_every_state(state: str, make: Callable[[], Stored]) -> None:
     change, code = STATES[state]
-    assert verdict(change(make())) == (verdict(make())[0] if code is None else code, "")
+    assert our_verdict(change(make())) == (our_verdict(make())[0] if code is None else code, "")
 
 
 @pytest.mark.parametrize("make", [plain, unfinished])
@@ -78,9 +74,9 @@ def test_what_is_altered_is_refused_and_named(state: str, make: Callable[[], Sto
         for _ in range(3):
             data = bytearray(good[name])
             data[rng.randrange(len(data))] ^= 1 << rng.randrange(8)
-            assert verdict(good | {name: bytes(data)})[1] == (name if is_looked_at else "")
-        verdict({other: data for other, data in good.items() if other != name})
-        verdict(good | {name: good[name][: rng.randrange(len(good[name]))]})
+            assert our_verdict(good | {name: bytes(data)})[1] == (name if is_looked_at else "")
+        our_verdict({other: data for other, data in good.items() if other != name})
+        our_verdict(good | {name: good[name][: rng.randrange(len(good[name]))]})
 
 
 CHAINS: list[tuple[str, str, dict[str, Any]]] = [
@@ -130,15 +126,15 @@ def test_a_chain_that_breaks_the_rules_though_we_signed_it(
     if fields.get("attempts") == [{}]:  # a true tombstone, and then something after it
         bad_first = lines_of(stored[THIRD])[1]
         fields = {"action": "shred", "attempts": json.loads(bad_first)["attempts"]}
-    assert verdict(signed_anew(stored, name, **fields)) == (1, bad)
+    assert our_verdict(signed_anew(stored, name, **fields)) == (1, bad)
 
 
 @pytest.mark.parametrize("change", GRAVES, ids=str)
 def test_a_grave_that_none_can_have(change: dict[str, Any]) -> None:
     stored = shredded(plain())
     (grave,) = json.loads(lines_of(stored[FIRST])[1])["attempts"]
-    assert verdict(signed_anew(stored, FIRST, attempts=[grave | change])) == (1, FIRST)
-    assert verdict(signed_anew(stored, FIRST, attempts=[grave, grave])) == (1, FIRST)
+    assert our_verdict(signed_anew(stored, FIRST, attempts=[grave | change])) == (1, FIRST)
+    assert our_verdict(signed_anew(stored, FIRST, attempts=[grave, grave])) == (1, FIRST)
 
 
 def test_a_tombstone_that_states_other_things_than_the_manifest() -> None:
@@ -150,7 +146,7 @@ def test_a_tombstone_that_states_other_things_than_the_manifest() -> None:
         ({"wall_start_us": 1}, "manifest"),
         ({"tenant": "11" * 16}, "1/chunk-0000000000"),
     ):
-        found = verdict(signed_anew(stored, FIRST, attempts=[grave | change]))
+        found = our_verdict(signed_anew(stored, FIRST, attempts=[grave | change]))
         assert found[0] == 1, change
         assert found[1] == name, change
 
@@ -160,31 +156,20 @@ def test_a_tombstone_without_an_attempt_of_the_manifest() -> None:
     graves = json.loads(lines_of(stored[FIRST])[1])["attempts"]
     for number in range(len(graves)):
         fewer = graves[:number] + graves[number + 1 :]
-        assert verdict(signed_anew(stored, FIRST, attempts=fewer)) == (1, "manifest")
+        assert our_verdict(signed_anew(stored, FIRST, attempts=fewer)) == (1, "manifest")
 
 
 def test_a_hole_in_the_chain_is_named_and_nothing_after_it() -> None:
     stored = shredded(released(plain()))
     for name in (FIRST, SECOND):
         left = {other: data for other, data in stored.items() if other != name}
-        assert verdict(left) == (1, name)
+        assert our_verdict(left) == (1, name)
 
 
 def test_a_bad_tombstone_destroys_nothing_of_the_verdict() -> None:
     stored = shredded(plain())
-    assert verdict(stored | {FIRST: stored[FIRST] + b"x"}) == (1, FIRST)
-    assert verdict({name: data for name, data in stored.items() if name != FIRST}) == (
+    assert our_verdict(stored | {FIRST: stored[FIRST] + b"x"}) == (1, FIRST)
+    assert our_verdict({name: data for name, data in stored.items() if name != FIRST}) == (
         1,
         "1/key-record-0000000001",
     )
-
-
-def test_what_it_prints(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    key = tmp_path / "signing.pub"
-    key.write_text(f"{encode_public_key(RING.public_key)}\n")
-    for number, (change, code, said) in enumerate(
-        ((held, 0, "complete"), (shredded, 0, "shredded"), (cut_short, 3, "shredding"))
-    ):
-        folder = store(change(plain()), tmp_path / str(number))
-        assert main([str(folder), str(key)]) == code
-        assert capsys.readouterr().out.splitlines() == [said]
