@@ -181,6 +181,7 @@ async def _examine(options: DemoOptions, report: DemoReport, store: str, on_prog
     )
     on_progress(f"decoding {exported.path}")
     report.decoded = _decoded(await asyncio.to_thread(read_media, exported.path))
+    on_progress(f"it plays in a browser at {options.url.rstrip('/')}/recordings/{report.recording.id}/play")
 
 
 def _verify(path: Path, public_key: VerifyKey) -> DemoRecording:
