@@ -184,9 +184,7 @@ class Exports:
     # --- on the thread ---
 
     def _run(self) -> None:
-        for path in self._files():  # what a process that was killed left half-made
-            if path.name.startswith("."):
-                path.unlink(missing_ok=True)
+        is_clean = False
         swept = -_SWEEP_S
         while not self._closing.is_set():
             try:
@@ -194,6 +192,9 @@ class Exports:
             except queue.Empty:
                 export = None
             try:
+                if not is_clean:
+                    self._remove_half_made()
+                    is_clean = True
                 self._remove_gone()
                 if export is not None:
                     self._make(export)
@@ -202,6 +203,12 @@ class Exports:
                     swept = time.monotonic()
             except Exception:
                 log.exception("exports_failed")
+
+    def _remove_half_made(self) -> None:
+        """Remove what a process that was killed left."""
+        for path in self._files():
+            if path.name.startswith("."):
+                path.unlink(missing_ok=True)
 
     def _remove_gone(self) -> None:
         with self._lock:
@@ -265,7 +272,7 @@ class Exports:
         return any(attempt.revisions for attempt in attempts)
 
     def _files(self) -> list[Path]:
-        with suppress(FileNotFoundError):
+        with suppress(FileNotFoundError, NotADirectoryError):  # then making it says what is wrong
             return [path for path in self._folder.iterdir() if path.is_file() and not path.is_symlink()]
         return []
 

@@ -9,11 +9,13 @@ import asyncio
 from collections.abc import Callable, Coroutine
 from contextvars import copy_context
 from functools import lru_cache
+from pathlib import Path
 from typing import Any, Final, TypeVar
 
 from orchestrator.core.errors import OrchestratorError
 from orchestrator.core.grants import Grant
 from orchestrator.core.ids import InstanceId
+from orchestrator.recording_settings import EncryptionSettings, RecordingSettings
 from orchestrator.settings import (
     EventsSettings,
     MicroservicesSettings,
@@ -64,6 +66,9 @@ def short_settings() -> Settings:
         sessions=SessionsSettings(create_timeout=5, termination_timeout=8, default_ttl=600),
         events=EventsSettings(keep_alive=15, lease=5),
         webhooks=WebhooksSettings(timeout=2, first_retry=1),
+        # Not what lies on this machine's disk: a seed is the same run wherever it is.
+        recording=RecordingSettings(chunk_store="/dev/null/recordings"),
+        encryption=EncryptionSettings(key_dir=Path("/dev/null/keys")),
     )
 
 

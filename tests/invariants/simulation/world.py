@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, Final
+from unittest.mock import patch
 
 import structlog
 
@@ -18,7 +19,9 @@ from orchestrator.core.errors import StoreError
 from orchestrator.core.grants import Grant
 from orchestrator.core.ids import RoomName, SessionId
 from orchestrator.ports import Notice
+from orchestrator.service.exports import Exports
 from orchestrator.service.new_session import NewSession, ServiceOptions
+from orchestrator.service.threads import Threads
 from tests.invariants.history import Bounds, Ended, Healed, History, Unhandled
 from tests.invariants.simulation.clients import Caller, Client
 from tests.invariants.simulation.durable import Durable
@@ -277,7 +280,7 @@ def run_seed(seed: int, *, plan: Plan | None = None, naive: Naive | None = None)
     """
     world = World(seed, plan or plan_of(seed), naive or Naive())
     try:
-        with silent_log(), must_end(f"seed {seed}", MOST_CPU_S):
+        with silent_log(), must_end(f"seed {seed}", MOST_CPU_S), no_threads():
             world.loop.run_until_complete(world.loop.create_task(world.run()))
     finally:
         world.close()
@@ -285,6 +288,22 @@ def run_seed(seed: int, *, plan: Plan | None = None, naive: Naive | None = None)
     if world.errors:
         raise AssertionError(f"seed {seed}: " + "; ".join(world.errors[:3]))
     return world.history
+
+
+@contextmanager
+def no_threads() -> Iterator[None]:
+    """Do at once what the orchestrator would have a thread do: a thread knows nothing of virtual time."""
+
+    async def at_once(
+        threads: Threads, call: Callable[[Callable[[], None]], object], *, deadline_s: float
+    ) -> object:
+        return call(lambda: None)
+
+    async def without_end(exports: Exports) -> None:
+        await asyncio.Event().wait()
+
+    with patch.object(Threads, "run", at_once), patch.object(Exports, "run", without_end):
+        yield
 
 
 @contextmanager
