@@ -143,6 +143,10 @@ class Registry:
             )
             await self._store.save_worker(registration, (event,) if is_news else (), key=key)
             old = self._holder(registration)  # another connection may have been faster
+            if is_again and old is not None and old.registration.drain_by != registration.drain_by:
+                # Or an operator, who was told that it drains while this was being written.
+                registration = replace(registration, drain_by=old.registration.drain_by)
+                await self._store.save_worker(registration)
         worker = Worker(registration=registration, line=line, heard_at=self._clock.monotonic())
         if old is not None:
             worker.jobs = old.jobs

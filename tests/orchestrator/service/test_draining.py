@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
@@ -18,6 +19,7 @@ from orchestrator.service.new_session import NewSession
 from sdk.wire import Accept, Drain, HeldJob, Offer, Ping, Stale
 from tests.fakes.assembly import Assembly, assembly
 from tests.fakes.pull_worker import Pulled, hello
+from tests.fakes.workers import FakeLine
 
 ASR = NewSession(user_identity="anna", required_services=("asr",))
 W1 = WorkerId("w1")
@@ -200,3 +202,18 @@ async def test_the_sweep_goes_on_after_a_failure(monkeypatch: pytest.MonkeyPatch
             while (await running.sessions.get(session.id)).jobs[0].state is not JobState.PENDING:
                 await asyncio.sleep(0.005)
         sweeping.cancel()
+
+
+async def test_a_drain_holds_though_the_worker_came_back_while_it_was_written() -> None:
+    async with assembly() as running:
+        pulled = await hello(running)
+        registration = replace(pulled.worker.registration, capacity=7)  # what it says again is news
+        slow = running.store.slow = asyncio.Event()
+        coming = asyncio.create_task(running.registry.register(registration, FakeLine(), is_again=True))
+        await asyncio.sleep(0)
+        running.store.slow = None
+        drained = await running.drains.drain(W1, 60.0)
+        slow.set()
+        worker = await coming
+        assert worker.registration.drain_by == drained.registration.drain_by is not None
+        assert await running.store.workers() == [worker.registration]
