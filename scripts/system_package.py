@@ -21,6 +21,23 @@ def find(names: Sequence[str]) -> str | None:
     return next((path for name in names if (path := shutil.which(name)) is not None), None)
 
 
+def can_install() -> bool:
+    """Whether a package can be installed here: we are root, and there is apt."""
+    return os.geteuid() == 0 and shutil.which("apt-get") is not None
+
+
+def why_skipped(package: str, script: str) -> str:
+    """Say why a test that needs a package is skipped; in CI only what cannot be installed may be missing.
+
+    Args:
+        package: what is missing.
+        script: of `scripts/`, which installs it.
+    """
+    if can_install():
+        return f"there is no {package}; run: python3 scripts/{script}"
+    return f"this machine cannot: there is no {package}, and only root with apt-get could install it"
+
+
 def install(package: str, names: Sequence[str], by_hand: str) -> str:
     """Install a package by apt; gives the path of its program.
 
@@ -32,7 +49,7 @@ def install(package: str, names: Sequence[str], by_hand: str) -> str:
     Raises:
         PackageError: we are not root, there is no apt, or it failed.
     """
-    if os.geteuid() != 0 or shutil.which("apt-get") is None:
+    if not can_install():
         raise PackageError(
             f"no {package} is on PATH, and only root with apt-get can install it here; {by_hand}"
         )

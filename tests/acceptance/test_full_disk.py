@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-import subprocess
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
@@ -12,6 +11,7 @@ import pytest
 
 from greenroom.media_server import MediaServer
 from tests.acceptance.system import system
+from tests.integration.small_disk import mounted_disk
 
 pytestmark = pytest.mark.acceptance
 
@@ -19,15 +19,8 @@ pytestmark = pytest.mark.acceptance
 @pytest.fixture
 async def small_disk(tmp_path: Path) -> AsyncIterator[Path]:
     """A file system of 4 MiB; needs the right to mount."""
-    folder = tmp_path / "disk"
-    folder.mkdir()
-    mount = ["mount", "-t", "tmpfs", "-o", "size=4m", "tmpfs", str(folder)]
-    try:
-        await asyncio.to_thread(subprocess.run, mount, capture_output=True, check=True, timeout=10)
-    except (FileNotFoundError, subprocess.CalledProcessError):
-        pytest.skip("this machine cannot: it gives no right to mount a file system")
-    yield folder
-    await asyncio.to_thread(subprocess.run, ["umount", "-l", str(folder)], check=True, timeout=10)
+    async with mounted_disk(tmp_path / "disk", 4) as folder:
+        yield folder
 
 
 async def test_a_full_disk_is_503_until_there_is_space_and_no_process_ends(

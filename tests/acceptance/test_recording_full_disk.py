@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import itertools
 import os
-import subprocess
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -21,6 +20,7 @@ from recorder.service.recording_plan import RecordingPlan
 from tests.fakes.recordings import RECORDING
 from tests.fakes.reporter import FakeReporter
 from tests.fakes.tracks import FakeTracks
+from tests.integration.small_disk import mounted_disk
 from vault.adapters.dir_store import DirChunkStore
 from vault.adapters.key_files import KeyFiles
 from vault.export import export_recording
@@ -33,15 +33,8 @@ pytestmark = pytest.mark.acceptance
 @pytest.fixture
 async def small_disk(tmp_path: Path) -> AsyncIterator[Path]:
     """A file system of 8 MiB; needs the right to mount."""
-    folder = tmp_path / "disk"
-    folder.mkdir()
-    mount = ["mount", "-t", "tmpfs", "-o", "size=8m", "tmpfs", str(folder)]
-    try:
-        await asyncio.to_thread(subprocess.run, mount, capture_output=True, check=True, timeout=10)
-    except (FileNotFoundError, subprocess.CalledProcessError):
-        pytest.skip("this machine cannot: it gives no right to mount a file system")
-    yield folder
-    await asyncio.to_thread(subprocess.run, ["umount", "-l", str(folder)], check=True, timeout=10)
+    async with mounted_disk(tmp_path / "disk", 8) as folder:
+        yield folder
 
 
 def fill(disk: Path) -> None:

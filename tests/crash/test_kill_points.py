@@ -20,6 +20,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from scripts.system_package import why_skipped
 from tests.crash.fed_media import write_media
 from tests.crash.judge import judge
 from tests.crash.kill_trials import Mode, Trial
@@ -121,7 +122,7 @@ def text(trial: Trial) -> str:
 def strace(*arguments: str) -> list[str]:
     found = shutil.which("strace")
     if found is None:
-        pytest.skip("this machine cannot: it has no strace (Debian: apt-get install strace)")
+        pytest.skip(why_skipped("strace", "strace.py"))
     names = ",".join(sorted(CALLS[platform.machine()].values()))
     return [found, "-f", "-qq", "-y", "-s", "0", "-e", f"trace={names}", *arguments]
 

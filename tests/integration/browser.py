@@ -9,8 +9,9 @@ from typing import NoReturn
 
 from playwright.async_api import Browser, async_playwright
 
+from scripts.system_package import why_skipped
+
 NAMES = ("chromium", "chromium-browser", "google-chrome-stable", "google-chrome")
-MISSING = "this machine cannot: there is no Chromium, and only root may install it (scripts/chromium.py)"
 ARGUMENTS = (
     "--no-sandbox",
     "--disable-gpu",
@@ -32,7 +33,7 @@ async def running_browser(skip: Callable[[str], NoReturn]) -> AsyncIterator[Brow
     """Start the browser; without one the test is skipped."""
     path = find_chromium()
     if path is None:
-        skip(MISSING)
+        skip(why_skipped("chromium", "chromium.py"))
     async with async_playwright() as playwright:
         browser = await playwright.chromium.launch(executable_path=path, args=list(ARGUMENTS), timeout=60_000)
         try:

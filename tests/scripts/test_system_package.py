@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from scripts.system_package import PackageError, find, install
+from scripts.system_package import PackageError, find, install, why_skipped
 
 SCRIPTS = Path(__file__).resolve().parents[2] / "scripts"
 
@@ -40,3 +40,16 @@ def test_a_package_without_the_program_is_told(tmp_path: Path, monkeypatch: pyte
     expected = "no program of a name" if os.geteuid() == 0 else "only root"
     with pytest.raises(PackageError, match=expected):
         install("tool", ["tool"], "install it")
+
+
+@pytest.mark.parametrize(
+    ("user", "apt", "may_stay"), [(0, "/usr/bin/apt-get", False), (0, None, True), (7, "/a", True)]
+)
+def test_only_what_cannot_be_installed_may_be_skipped_in_ci(
+    monkeypatch: pytest.MonkeyPatch, user: int, apt: str | None, may_stay: bool
+) -> None:
+    monkeypatch.setattr("os.geteuid", lambda: user)
+    monkeypatch.setattr("shutil.which", lambda _: apt)
+    reason = why_skipped("strace", "strace.py")
+    assert reason.startswith("this machine cannot: ") is may_stay
+    assert "strace" in reason

@@ -22,6 +22,7 @@ from orchestrator.adapters.sqlite_store import COMMIT_FAILED, SqliteSessionStore
 from orchestrator.core.errors import StoreError
 from orchestrator.core.ids import SessionId
 from tests.contracts.session_changes import first_change
+from tests.integration.small_disk import mounted_disk
 from tests.orchestrator.adapters.test_sqlite_store import make_store
 
 
@@ -82,15 +83,8 @@ def fill(file: io.FileIO) -> None:
 @pytest.fixture
 async def small_disk(tmp_path: Path) -> AsyncIterator[Path]:
     """A file system of 1 MiB; needs the right to mount."""
-    folder = tmp_path / "disk"
-    folder.mkdir()
-    mount = ["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", str(folder)]
-    try:
-        await asyncio.to_thread(subprocess.run, mount, capture_output=True, check=True, timeout=10)
-    except (FileNotFoundError, subprocess.CalledProcessError):
-        pytest.skip("this machine cannot: it gives no right to mount a file system")
-    yield folder
-    await asyncio.to_thread(subprocess.run, ["umount", str(folder)], check=True, timeout=10)
+    async with mounted_disk(tmp_path / "disk", 1) as folder:
+        yield folder
 
 
 async def test_a_disk_that_stays_full_keeps_refusing_until_there_is_space(small_disk: Path) -> None:
