@@ -10,7 +10,7 @@ from tests.invariants.outgoing_records import Delivered, Subscribed
 
 SETTLED_S = 3.0  # after the healing: what was going on then is over
 STEADY_S = 4.0  # whoever answers at once has an event after so long, whatever others do
-MOODY_S = 25.0  # the longest pause after failures, in the settings of the simulation, and a little
+FIRST_RETRY_S = 1.0  # in the settings of the simulation; each later pause is twice as long, or half of that
 
 
 def check_deliveries(history: History) -> list[Violation]:
@@ -48,7 +48,7 @@ def _late(
     history: History, target: Subscribed, feed: list[Appended], arrived: dict[tuple[str, str], Delivered]
 ) -> list[Violation]:
     found = []
-    bound_s = STEADY_S if target.temper == "steady" else MOODY_S
+    bound_s = STEADY_S if target.temper == "steady" else _longest_pause_s(history.healed_at)
     for event in feed:
         due_s = max(event.at, history.healed_at + SETTLED_S) + bound_s
         if event.at <= target.at or due_s > history.ended_at:
@@ -59,3 +59,15 @@ def _late(
             what = f"{target.target} ({target.temper}) got {event.position} {event.name} {seen}"
             found.append(Violation(invariant="deliveries", at=due_s, what=what))
     return found
+
+
+def _longest_pause_s(failing_s: float) -> float:
+    """Give the longest pause that a receiver can have earned by failing for so long.
+
+    The pause after n failures is at most 2^(n-1) times the first, and each of those before it was at least
+    half of its own: together (2^(n-1) - 1) / 2 times the first.
+    """
+    pause_s = FIRST_RETRY_S
+    while (2 * pause_s - FIRST_RETRY_S) / 2 <= failing_s:
+        pause_s *= 2
+    return pause_s
