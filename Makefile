@@ -5,7 +5,7 @@ VENV := .venv/bin
 PYTEST := $(VENV)/python -m pytest
 FAST := not integration and not acceptance and not media
 SIDE_BY_SIDE := -n auto --maxprocesses 8 --dist loadgroup
-CODE := orchestrator sdk recorder vault greenroom examples bench scripts tests
+CODE := orchestrator sdk recorder vault engine greenroom examples bench scripts tests
 
 .DEFAULT_GOAL := help
 .PHONY: help setup environment media-server s3-server agents browser tracer run test check full bench docs fmt clean

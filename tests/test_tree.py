@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
-PACKAGES = ("orchestrator", "sdk", "recorder", "vault", "greenroom", "examples")
+PACKAGES = ("orchestrator", "sdk", "recorder", "vault", "engine", "greenroom", "examples")
 CODE = (*PACKAGES, "bench", "scripts", "tests")
 MOST_LINES = 400
 # Files without a purpose line of their own: empty by design.

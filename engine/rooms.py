@@ -1,0 +1,105 @@
+"""The rooms of this server: made, found, ended by their timeouts."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from typing import Final
+
+import msgspec
+from livekit.protocol import models, room, rtc
+from livekit.protocol.webhook import WebhookEvent
+
+from engine import tokens
+from engine.limits import LONGEST_NAME, JoinRefusedError, check_lengths
+from engine.participants import Participant, new_sid
+from engine.room import Room
+from engine.tokens import Claims, Key
+
+REFRESH_EVERY_S: Final = 300.0
+
+
+class Rooms:
+    """All rooms. `auto_create` does not exist here: who may join a room is for its maker to say."""
+
+    def __init__(
+        self, key: Key, report: Callable[[WebhookEvent], None], *, now: Callable[[], float] = time.time
+    ) -> None:
+        self._key = key
+        self._report = report
+        self.now = now  # seconds since 1970
+        self._rooms: dict[str, Room] = {}  # by name
+
+    def __iter__(self) -> Iterator[Room]:
+        return iter(list(self._rooms.values()))
+
+    def create(self, request: room.CreateRoomRequest) -> Room:
+        """Give the room of this name, made if need be; one that exists keeps its settings, as LiveKit's do.
+
+        Raises:
+            TooLongError: its name or metadata are too long.
+        """
+        known = self._rooms.get(request.name)
+        if known is not None:
+            return known
+        check_lengths(name=request.name, metadata=request.metadata)
+        made = self._rooms[request.name] = Room(request, now=self.now, emit=self._emit)
+        made.emit("room_started")
+        return made
+
+    def get(self, name: str) -> Room | None:
+        """Give a room by its name."""
+        return self._rooms.get(name)
+
+    def room_to_join(self, claims: Claims) -> Room:
+        """Give the room that a token lets its holder join.
+
+        Raises:
+            JoinRefusedError: 401 without the grant, 404 without the room, 400 without an identity.
+        """
+        if not (claims.video.room_join and claims.video.room):
+            raise JoinRefusedError(401, "the token holds no roomJoin for a room")
+        if not 0 < len(claims.identity) <= LONGEST_NAME:
+            raise JoinRefusedError(400, f"an identity has 1 to {LONGEST_NAME} characters")
+        found = self._rooms.get(claims.video.room)
+        if found is None:
+            raise JoinRefusedError(404, "requested room does not exist")
+        return found
+
+    def delete(self, found: Room, reason: models.DisconnectReason = models.ROOM_DELETED) -> None:
+        """End a room; everybody in it is put out."""
+        if self._rooms.pop(found.name, None) is not None:
+            found.end(reason)
+
+    def sweep(self) -> None:
+        """End what is over by its timeouts, and renew tokens; called once a second."""
+        now = self.now()
+        for one in self:
+            if one.is_over(now):
+                self.delete(one, models.ROOM_CLOSED)
+                continue
+            for participant in list(one.participants.values()):
+                if now >= participant.refresh_at:
+                    participant.refresh_at = now + REFRESH_EVERY_S
+                    participant.connection.send(
+                        rtc.SignalResponse(refresh_token=self._renewed(participant, now))
+                    )
+
+    def end(self) -> None:
+        """The server ends: everybody is put out."""
+        for one in self:
+            self.delete(one, models.SERVER_SHUTDOWN)
+
+    def _emit(self, event: WebhookEvent) -> None:
+        event.id, event.created_at = new_sid("EV_"), int(self.now())
+        self._report(event)
+
+    def _renewed(self, participant: Participant, now: float) -> str:
+        claims = msgspec.structs.replace(
+            participant.claims,
+            name=participant.name,
+            metadata=participant.metadata,
+            attributes=participant.attributes,
+            video=tokens.granted(participant.claims.video, participant.permission),
+        )
+        return tokens.mint(claims, self._key, now=now)

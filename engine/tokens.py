@@ -1,0 +1,133 @@
+"""LiveKit's access tokens: reading those that clients bring, minting those that keep them going."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+import jwt
+import msgspec
+from livekit.protocol import models
+
+LEEWAY_S: Final = 60  # as LiveKit's
+REFRESHED_FOR_S: Final = 600  # how long a renewed token is good; LiveKit's default
+# The names in tokens and the numbers in messages.
+SOURCES: Final[dict[str, Any]] = {name.lower(): n for name, n in models.TrackSource.items() if n}
+KINDS: Final[dict[str, Any]] = {name.lower(): n for name, n in models.ParticipantInfo.Kind.items()}
+
+
+class TokenError(Exception):
+    """A token is missing, forged, over, or made for something else; the sentence never repeats it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Key:
+    """The pair that signs tokens; the secret never shows in a repr."""
+
+    api_key: str
+    api_secret: str = field(repr=False)
+
+
+class Grants(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
+    """What a token allows. Absent permissions inside a room are granted, as LiveKit reads them."""
+
+    room: str = ""
+    room_join: bool = False
+    room_create: bool = False
+    room_list: bool = False
+    room_admin: bool = False
+    can_publish: bool | None = None
+    can_publish_data: bool | None = None
+    can_publish_sources: Sequence[str] | None = None
+    can_subscribe: bool | None = None
+    can_update_own_metadata: bool | None = None
+    hidden: bool = False
+    recorder: bool = False
+    agent: bool = False
+
+
+class Claims(msgspec.Struct, frozen=True, kw_only=True):
+    """Who holds a token, and what for."""
+
+    iss: str
+    exp: float
+    sub: str = ""
+    name: str = ""
+    kind: str = ""
+    metadata: str = ""
+    attributes: Mapping[str, str] = {}
+    video: Grants = Grants()
+
+    @property
+    def identity(self) -> str:
+        """The participant's unique name in its room."""
+        return self.sub
+
+    def permission(self) -> models.ParticipantPermission:
+        """Give the permissions a participant with this token begins with.
+
+        Raises:
+            TokenError: a source that may be published is none of LiveKit's.
+        """
+        video, sources = self.video, self.video.can_publish_sources or ()
+        if unknown := [name for name in sources if name not in SOURCES]:
+            raise TokenError(f"canPublishSources names {unknown[0]!r}; known are {', '.join(SOURCES)}")
+        return models.ParticipantPermission(
+            can_publish=video.can_publish is not False,
+            can_publish_data=video.can_publish_data is not False,
+            can_publish_sources=[SOURCES[name] for name in sources],
+            can_subscribe=video.can_subscribe is not False,
+            can_update_metadata=bool(video.can_update_own_metadata),
+            hidden=video.hidden,
+            recorder=video.recorder,
+            agent=video.agent,
+        )
+
+
+def verify(token: str, key: Key) -> Claims:
+    """Check a token and give what it says.
+
+    Raises:
+        TokenError: it is not ours, not yet or no longer good, or says nonsense.
+    """
+    try:
+        said = jwt.decode(
+            token,
+            key.api_secret,
+            algorithms=["HS256"],
+            issuer=key.api_key,
+            leeway=LEEWAY_S,
+            options={"require": ["exp", "iss"]},
+        )
+        claims = msgspec.convert(said, Claims)
+    except (jwt.InvalidTokenError, msgspec.ValidationError) as error:
+        raise TokenError(f"invalid token: {type(error).__name__}") from None  # the cause may repeat it
+    if claims.kind.lower() not in ("", *KINDS):
+        raise TokenError("invalid token: unknown kind")
+    return claims
+
+
+def mint(claims: Claims, key: Key, *, now: float, for_s: int = REFRESHED_FOR_S) -> str:
+    """Sign claims anew, good from ``now`` (seconds since 1970) for ``for_s`` seconds."""
+    said: dict[str, Any] = {
+        **msgspec.to_builtins(claims),
+        "iss": key.api_key,
+        "nbf": int(now),
+        "exp": int(now) + for_s,
+    }
+    said["video"] = {name: value for name, value in said["video"].items() if value is not None}
+    return jwt.encode(said, key.api_secret, algorithm="HS256")
+
+
+def granted(grants: Grants, permission: models.ParticipantPermission) -> Grants:
+    """Give the grants of a token with the permissions that its holder has by now."""
+    names = {number: name for name, number in SOURCES.items()}
+    return msgspec.structs.replace(
+        grants,
+        can_publish=permission.can_publish,
+        can_publish_data=permission.can_publish_data,
+        can_publish_sources=[names[source] for source in permission.can_publish_sources if source in names],
+        can_subscribe=permission.can_subscribe,
+        can_update_own_metadata=permission.can_update_metadata,
+    )
