@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     from vault.ports import ChunkStore, KekRing
 
 
-def configured() -> Settings:
-    """Read `config.toml` and the environment as the orchestrator does.
+def configured(config: Path | None = None) -> Settings:
+    """Read `config.toml` (or the file that is named) and the environment as the orchestrator does.
 
     Raises:
         CommandError: a setting is wrong.
@@ -26,7 +26,7 @@ def configured() -> Settings:
     from orchestrator.settings import load_settings
 
     try:
-        return load_settings()
+        return load_settings(config)
     except SettingsError as error:
         raise CommandError(str(error)) from error
 

@@ -17,9 +17,9 @@ from greenroom import free_ports, media_server
 from greenroom.data_folder import held_folder
 from greenroom.errors import CommandError
 from greenroom.python_module import python_module
+from greenroom.recorder_environment import recorder_environment
 from greenroom.supervisor import Program, Say, Supervisor
 from orchestrator.core.errors import SettingsError
-from orchestrator.recording_settings import EncryptionSettings
 from orchestrator.settings import Settings, load_settings
 
 Engine = Literal["auto", "livekit", "embedded"]
@@ -79,7 +79,7 @@ async def running_stack(options: StackOptions, say: Say) -> AsyncIterator[Stack]
             chunk_store = chunk_store_of(settings, data)
             await supervisor.start(orchestrator_program(data, options.port, livekit, chunk_store))
             say("up", f"orchestrator ready at {url}")
-            await supervisor.start(*worker_programs(data, url, chunk_store, settings.encryption))
+            await supervisor.start(*worker_programs(data, url, settings))
             say("up", "recorder and pong worker registered")
             yield Stack(url=url, data=data, supervisor=supervisor)
 
@@ -149,23 +149,20 @@ def orchestrator_program(data: Path, port: int, livekit: Mapping[str, str], chun
     )
 
 
-def worker_programs(
-    data: Path, url: str, chunk_store: str, encryption: EncryptionSettings
-) -> tuple[Program, Program]:
+def worker_programs(data: Path, url: str, settings: Settings) -> tuple[Program, Program]:
     """Describe the recorder and the pong worker of this stack."""
     inherited = {name: value for name, value in _inherited().items() if name not in _SECRETS}
     recorder = {
-        "GREENROOM_URL": url,
-        "CHUNK_STORAGE_PATH": chunk_store,
         "SPOOL_PATH": str(data / "spool"),
+        **recorder_environment(settings),
+        "GREENROOM_URL": url,
+        "CHUNK_STORAGE_PATH": chunk_store_of(settings, data),
         "GREENROOM_KEY_DIR": str(data / "keys"),
-        "GREENROOM_PASSPHRASE_ENV": encryption.passphrase_env,
-        "GREENROOM_KMS": encryption.kms,
     }
     keyless = {
         name: value
         for name, value in inherited.items()
-        if name not in (*_KEY_SECRETS, encryption.passphrase_env)
+        if name not in (*_KEY_SECRETS, settings.encryption.passphrase_env)
     }
     return (
         Program(

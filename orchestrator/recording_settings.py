@@ -46,6 +46,16 @@ class RecordingSettings(Section):
         " s3://BUCKET/PREFIX?endpoint=URL&region=NAME with credentials in AWS_ACCESS_KEY_ID and"
         " AWS_SECRET_ACCESS_KEY",
     )
+    spool_path: Path = Field(
+        default=Path("data/spool"),
+        description="folder on the recorder's machine for what the chunk store does not take",
+    )
+    spool_budget: ByteSize = Field(
+        default=ByteSize(2 << 30),
+        ge=0,
+        description="what the spool may take, in bytes or as 500MB, 2GiB; a recording gets"
+        " 1 / RECORDER_CAPACITY of it; 0: no spool",
+    )
 
     retention_days: float | None = Field(
         default=None, gt=0, le=36500, description="ended recordings are deleted after so many days"

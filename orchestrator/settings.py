@@ -53,6 +53,8 @@ ENVIRONMENT: Final[dict[str, tuple[str, ...]]] = {
     "recording.mode": ("RECORDING_MODE",),
     "recording.layout": ("RECORDING_LAYOUT",),
     "recording.chunk_store": ("CHUNK_STORAGE_PATH",),
+    "recording.spool_path": ("SPOOL_PATH",),
+    "recording.spool_budget": ("SPOOL_BUDGET",),
     "encryption.key_dir": ("GREENROOM_KEY_DIR",),
     "encryption.passphrase_env": ("GREENROOM_PASSPHRASE_ENV",),
     "encryption.kms": ("GREENROOM_KMS",),

@@ -6,7 +6,7 @@ import textwrap
 from typing import Any, Final
 
 import msgspec
-from pydantic import BaseModel
+from pydantic import BaseModel, ByteSize
 from pydantic.fields import FieldInfo
 
 from orchestrator.settings import ENVIRONMENT, Settings
@@ -42,9 +42,16 @@ def _lines(key: str, field: FieldInfo, path: str) -> str:
 def _value(path: str, default: Any) -> str:
     if default is None or path == "service.version":  # the package's version would make the file stale
         return EXAMPLES[path]
+    if isinstance(default, ByteSize):
+        return f'"{human_size(default)}"'
     return msgspec.json.encode(
         default, enc_hook=str
     ).decode()  # for strings, numbers, booleans and lists also TOML
+
+
+def human_size(size: ByteSize) -> str:
+    """Give a size as it may be written in the file, such as 2GiB."""
+    return size.human_readable().replace(".0", "")
 
 
 # What to write where the default is "not set".

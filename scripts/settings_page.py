@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from pydantic import BaseModel
+from pydantic import BaseModel, ByteSize
 from pydantic.fields import FieldInfo
 
 from orchestrator.settings import ENVIRONMENT, Settings
 from recorder.settings import RecorderSettings
+from scripts.config_page import human_size
 
 PAGE: Final = "docs/SETTINGS.md"
 
@@ -18,7 +19,8 @@ Printed from the settings models by `make docs`. The orchestrator reads `config.
 present, or the file that `CONFIG_PATH` or `--config` names); a variable of the environment wins over the
 file. An unknown key is an error. A wrong value ends the program with one sentence and exit code 2.
 
-The recorder and the workers are set by variables alone; theirs are at the end of this page.
+`python -m recorder` and the workers are set by variables alone; theirs are at the end of this page.
+`greenroom recorder` and `greenroom up` read for the recorder what `config.toml` says of the same variables.
 """
 
 
@@ -41,7 +43,8 @@ def render() -> str:
 def _recorder_table() -> str:
     rows = ["| environment | default | meaning |", "|---|---|---|"]
     for field in RecorderSettings.model_fields.values():
-        rows.append(f"| `{field.validation_alias}` | `{field.default}` | {field.description} |")
+        default = _default("", field.default)
+        rows.append(f"| `{field.validation_alias}` | {default} | {field.description} |")
     return "\n".join(rows) + "\n"
 
 
@@ -57,10 +60,12 @@ def _table(fields: dict[str, FieldInfo], prefix: str) -> str:
 def _default(key: str, value: Any) -> str:
     if key == "service.version":
         return "the package's"  # would make the page stale at every release
-    if value is None or value == ():
+    if value in (None, (), ""):
         return "unset"
     if isinstance(value, bool):
         return f"`{str(value).lower()}`"
+    if isinstance(value, ByteSize):
+        return f"`{human_size(value)}`"
     if isinstance(value, float):
         return f"`{value:g}`"
     return f"`{value}`"

@@ -22,6 +22,10 @@ EngineOption = Annotated[
     ),
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object on the last line.")]
+ConfigOption = Annotated[
+    Path | None,
+    typer.Option("--config", metavar="FILE", help="Settings. Unset: ./config.toml when present."),
+]
 KeyDirOption = Annotated[
     Path | None,
     typer.Option("--key-dir", metavar="DIR", help="Folder of the keys. Unset: DATA/keys.", file_okay=False),

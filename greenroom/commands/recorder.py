@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from greenroom.commands.options import KeyDirOption
+from greenroom.commands.options import ConfigOption, KeyDirOption
 from greenroom.commands.serve import become
 
 
@@ -26,8 +26,15 @@ def recorder(
         ),
     ] = None,
     key_dir: KeyDirOption = None,
+    config: ConfigOption = None,
 ) -> None:
-    """Run a recorder alone; sessions ask for it with `record: true`."""
+    """Run a recorder alone; sessions ask for it with `record: true`.
+
+    Of `config.toml` it takes `[recording] chunk_store`, `spool_path`, `spool_budget` and `[encryption]`.
+    """
+    from greenroom.recorder_environment import recorder_environment
+    from greenroom.recording_keys import configured
+
     keys = key_dir or (data / "keys" if data else None)
     chosen = {
         "GREENROOM_URL": url,
@@ -35,4 +42,5 @@ def recorder(
         "SPOOL_PATH": str(data / "spool") if data else None,
         "GREENROOM_KEY_DIR": str(keys) if keys else None,
     }
-    become("recorder", chosen, [])
+    options = {name: value for name, value in chosen.items() if value is not None}
+    become("recorder", {**recorder_environment(configured(config)), **options}, [])

@@ -4,19 +4,17 @@ from __future__ import annotations
 
 import os
 import sys
-from pathlib import Path
+from collections.abc import Mapping
 from typing import Annotated
 
 import typer
 
+from greenroom.commands.options import ConfigOption
 from greenroom.python_module import python_module
 
 
 def serve(
-    config: Annotated[
-        Path | None,
-        typer.Option("--config", metavar="FILE", help="Settings. Unset: ./config.toml when present."),
-    ] = None,
+    config: ConfigOption = None,
     host: Annotated[
         str | None, typer.Option("--host", metavar="HOST", help="Address to listen on (SERVER_HOST).")
     ] = None,
@@ -30,7 +28,7 @@ def serve(
     become("orchestrator", chosen, ["--config", str(config)] if config else [])
 
 
-def become(module: str, environment: dict[str, str | None], arguments: list[str]) -> None:
+def become(module: str, environment: Mapping[str, str | None], arguments: list[str]) -> None:
     """Turn this process into `python -m MODULE`, with variables set where an option was given."""
     variables = {**os.environ, **{name: value for name, value in environment.items() if value is not None}}
     sys.stdout.flush()

@@ -18,7 +18,7 @@ from greenroom.stack import (
     read_settings,
     worker_programs,
 )
-from orchestrator.recording_settings import EncryptionSettings
+from orchestrator.settings import Settings, load_settings
 
 SECRET = "s" * 40
 
@@ -88,14 +88,16 @@ def test_workers_are_told_where_the_orchestrator_is_and_no_secret_of_livekit(
     monkeypatch.setenv("VAULT_TOKEN", "hvs.token")
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "aws-secret")
     monkeypatch.setenv("THE_PASSPHRASE", "correct horse battery staple")
-    encryption = EncryptionSettings(passphrase_env="THE_PASSPHRASE", kms="https://vault.example/transit/key")
-    recorder, pong = worker_programs(Path("/data"), "http://127.0.0.1:8123", "s3://b/p", encryption)
+    monkeypatch.setenv("GREENROOM_PASSPHRASE_ENV", "THE_PASSPHRASE")
+    monkeypatch.setenv("GREENROOM_KMS", "https://vault.example/transit/key")
+    monkeypatch.setenv("CHUNK_STORAGE_PATH", "s3://bucket/p")
+    recorder, pong = worker_programs(Path("/data"), "http://127.0.0.1:8123", load_settings())
     assert recorder.env["GREENROOM_PASSPHRASE_ENV"] == "THE_PASSPHRASE"
     assert recorder.env["GREENROOM_KMS"] == "https://vault.example/transit/key"
     secrets = {"VAULT_TOKEN", "THE_PASSPHRASE", "AWS_SECRET_ACCESS_KEY"}
     assert secrets <= set(recorder.env)
     assert not secrets & set(pong.env)
-    assert recorder.env["CHUNK_STORAGE_PATH"] == "s3://b/p"
+    assert recorder.env["CHUNK_STORAGE_PATH"] == "s3://bucket/p"
     assert recorder.env["SPOOL_PATH"] == "/data/spool"
     assert recorder.env["GREENROOM_KEY_DIR"] == "/data/keys"
     for program in (recorder, pong):
@@ -103,9 +105,21 @@ def test_workers_are_told_where_the_orchestrator_is_and_no_secret_of_livekit(
         assert SECRET not in program.env.values()
 
 
+def test_the_recorder_spools_where_and_as_much_as_the_file_says(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = tmp_path / "config.toml"
+    config.write_text("[recording]\nspool_path = '/fast/spool'\nspool_budget = '500MB'\n")
+    recorder, _ = worker_programs(Path("/data"), "http://127.0.0.1:1", load_settings(config))
+    assert (recorder.env["SPOOL_PATH"], recorder.env["SPOOL_BUDGET"]) == ("/fast/spool", "500000000")
+    monkeypatch.setenv("SPOOL_BUDGET", "0")  # a variable wins over the file
+    recorder, _ = worker_programs(Path("/data"), "http://127.0.0.1:1", load_settings(config))
+    assert recorder.env["SPOOL_BUDGET"] == "0"
+
+
 def test_workers_end_before_the_orchestrator_and_all_of_it_within_ten_seconds(tmp_path: Path) -> None:
     orchestrator = orchestrator_program(tmp_path, free_port(), {}, "recordings")
-    workers = worker_programs(tmp_path, "http://127.0.0.1:1", "recordings", EncryptionSettings())
+    workers = worker_programs(tmp_path, "http://127.0.0.1:1", Settings())
     assert all(worker.stage < orchestrator.stage for worker in workers)
     livekit = media_server_program(media_server.prepare(tmp_path, binary=Path("/bin/false")))
     assert orchestrator.stage < livekit.stage

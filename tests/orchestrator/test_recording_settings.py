@@ -15,6 +15,8 @@ def test_orchestrator_and_recorder_look_in_the_same_places() -> None:
     ours, theirs = Settings(), RecorderSettings.model_construct()
     assert ours.recording.chunk_store == theirs.chunk_store
     assert ours.encryption.key_dir == theirs.key_dir
+    assert ours.recording.spool_path == theirs.spool_path
+    assert ours.recording.spool_budget == theirs.spool_budget
 
 
 def test_the_variables_of_the_recorder_set_them(tmp_path: Path) -> None:
@@ -45,12 +47,20 @@ def test_a_quota_is_written_in_bytes_or_with_a_unit(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "line", ['disk_quota = "much"', "disk_quota = 0", "retention_days = -1", 'quota_policy = "x"']
+    "line",
+    [
+        'spool_budget = "much"',
+        "spool_budget = -1",
+        'disk_quota = "much"',
+        "disk_quota = 0",
+        "retention_days = -1",
+        'quota_policy = "x"',
+    ],
 )
 def test_a_limit_that_means_nothing_is_refused(tmp_path: Path, line: str) -> None:
     config = tmp_path / "config.toml"
     config.write_text(f"[recording]\n{line}\n")
-    with pytest.raises(SettingsError, match=rf"recording\.{line.split()[0]} = "):
+    with pytest.raises(SettingsError, match=rf"recording\.{line.split()[0]} "):
         load_settings(config, {})
 
 
