@@ -22,9 +22,9 @@ from tests.recorder.publishers import Room, make_room
 from vault.adapters.key_files import KeyFiles
 from vault.export import export_recording
 
-pytestmark = [pytest.mark.integration, pytest.mark.media]
-
 SECONDS = 600 if os.environ.get("GREENROOM_FULL") == "1" else 26
+pytestmark = [pytest.mark.integration, pytest.mark.media, pytest.mark.timeout(2 * SECONDS + 120)]
+
 LOOK_S = 10  # at the beginning and at the end
 LIMIT_MS = {"passthrough": 40, "decoded": 80}
 
