@@ -7,10 +7,12 @@ and probed more rarely; its first answer brings it back. Source: contracts §1 (
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Final, Protocol
+from weakref import WeakValueDictionary
 
 import structlog
 
@@ -100,6 +102,7 @@ class Registry:
         self._store = store
         self._clock = clock
         self._workers: dict[WorkerId, Worker] = {}
+        self._turns: WeakValueDictionary[WorkerId, asyncio.Lock] = WeakValueDictionary()
 
     async def open(self) -> None:
         """Take over the registrations of earlier starts; they are probed before they are believed dead."""
@@ -129,32 +132,28 @@ class Registry:
             WorkerIdTakenError: the worker id belongs to another service.
             KeyTakenError: the key is bound already.
         """
-        old = self._holder(registration)
-        if old is not None:
-            registration = replace(
-                registration,
-                registered_at=old.registration.registered_at,
-                drain_by=old.registration.drain_by if is_again else None,
-            )
-        is_news = old is None or old.status == "Disconnected" or _differs(old.registration, registration)
-        if is_news or key is not None:
-            event = MicroserviceRegistered(
-                service_id=registration.service_id, worker_id=registration.worker_id
-            )
-            await self._store.save_worker(registration, (event,) if is_news else (), key=key)
-            old = self._holder(registration)  # another connection may have been faster
-            if is_again and old is not None and old.registration.drain_by != registration.drain_by:
-                # Or an operator, who was told that it drains while this was being written.
-                registration = replace(registration, drain_by=old.registration.drain_by)
-                await self._store.save_worker(registration)
-        worker = Worker(registration=registration, line=line, heard_at=self._clock.monotonic())
-        if old is not None:
-            worker.jobs = old.jobs
-            worker.breaker = old.breaker if is_again else registered_anew(old.breaker, worker.heard_at)
-            if old.line is not None and old.line is not line:
-                old.line.close("this worker connected again")
-        self._workers[registration.worker_id] = worker
-        return worker
+        async with self._turn(registration.worker_id):
+            old = self._holder(registration)
+            if old is not None:
+                registration = replace(
+                    registration,
+                    registered_at=old.registration.registered_at,
+                    drain_by=old.registration.drain_by if is_again else None,
+                )
+            is_news = old is None or old.status == "Disconnected" or _differs(old.registration, registration)
+            if is_news or key is not None:
+                event = MicroserviceRegistered(
+                    service_id=registration.service_id, worker_id=registration.worker_id
+                )
+                await self._store.save_worker(registration, (event,) if is_news else (), key=key)
+            worker = Worker(registration=registration, line=line, heard_at=self._clock.monotonic())
+            if old is not None:
+                worker.jobs = old.jobs
+                worker.breaker = old.breaker if is_again else registered_anew(old.breaker, worker.heard_at)
+                if old.line is not None and old.line is not line:
+                    old.line.close("this worker connected again")
+            self._workers[registration.worker_id] = worker
+            return worker
 
     async def drain(self, worker_id: WorkerId, drain_by: datetime) -> Worker:
         """Have a worker take nothing new; of two deadlines the earlier counts. Durable when this returns.
@@ -162,19 +161,22 @@ class Registry:
         Raises:
             WorkerNotFoundError: it is not registered.
         """
-        worker = self.get(worker_id)
-        before = worker.registration
-        if before.drain_by is not None and before.drain_by <= drain_by:
-            return worker
-        event = MicroserviceUnavailable(service_id=before.service_id, worker_id=worker_id, reason="draining")
-        registration = replace(before, drain_by=drain_by)
-        await self._store.save_worker(registration, (event,) if before.drain_by is None else ())
-        if self.is_current(worker):
+        async with self._turn(worker_id):
+            worker = self.get(worker_id)
+            before = worker.registration
+            if before.drain_by is not None and before.drain_by <= drain_by:
+                return worker
+            event = MicroserviceUnavailable(
+                service_id=before.service_id, worker_id=worker_id, reason="draining"
+            )
+            registration = replace(before, drain_by=drain_by)
+            await self._store.save_worker(registration, (event,) if before.drain_by is None else ())
             worker.registration = registration
             return worker
-        current = self.get(worker_id)  # it registered anew meanwhile, which ends a drain
-        await self._store.save_worker(current.registration)
-        return current
+
+    def _turn(self, worker_id: WorkerId) -> asyncio.Lock:
+        """Give what lets one at a time write a registration: the last to write knows of all before."""
+        return self._turns.setdefault(worker_id, asyncio.Lock())
 
     def _holder(self, registration: Registration) -> Worker | None:
         """Give who has the worker id now; a worker of another service may not take it over."""
@@ -189,6 +191,10 @@ class Registry:
         Raises:
             WorkerNotFoundError: there is none.
         """
+        async with self._turn(worker_id):
+            return await self._unregister(worker_id)
+
+    async def _unregister(self, worker_id: WorkerId) -> Worker:
         worker = self.get(worker_id)
         event = MicroserviceUnavailable(
             service_id=worker.registration.service_id, worker_id=worker_id, reason="unregistered"
@@ -292,28 +298,33 @@ class Registry:
 
     async def unavailable(self, worker: Worker, reason: str) -> None:
         """Say that a worker is gone for now; one that registered again or was forgotten is not."""
-        if not self.is_current(worker):
-            return
-        registration = replace(worker.registration, seen_at=self._seen_at(worker))
-        event = MicroserviceUnavailable(
-            service_id=registration.service_id, worker_id=registration.worker_id, reason=reason
-        )
-        await self._store.save_worker(registration, (event,))
-        worker.registration = replace(worker.registration, seen_at=registration.seen_at)
-        log.info("worker_unavailable", worker_id=registration.worker_id, reason=reason)
+        worker_id = worker.registration.worker_id
+        async with self._turn(worker_id):
+            if not self.is_current(worker):
+                return
+            registration = replace(worker.registration, seen_at=self._seen_at(worker))
+            event = MicroserviceUnavailable(
+                service_id=registration.service_id, worker_id=worker_id, reason=reason
+            )
+            await self._store.save_worker(registration, (event,))
+            worker.registration = registration
+        log.info("worker_unavailable", worker_id=worker_id, reason=reason)
 
     async def forget_old(self) -> None:
         """Drop registrations of workers that were not heard for a day; note when the others were."""
         for worker in self.all():
-            if not self.is_current(worker):
-                continue  # it registered again while an earlier one was written
-            seen_at = self._seen_at(worker)
-            if worker.status == "Disconnected":
-                if self._store.now() - seen_at > FORGOTTEN_AFTER:
-                    await self.unregister(worker.registration.worker_id)
-            elif seen_at - worker.registration.seen_at > _NOTED_EVERY:
-                await self._store.save_worker(replace(worker.registration, seen_at=seen_at))
-                worker.registration = replace(worker.registration, seen_at=seen_at)
+            worker_id = worker.registration.worker_id
+            async with self._turn(worker_id):
+                if not self.is_current(worker):
+                    continue  # it registered again while an earlier one was written
+                seen_at = self._seen_at(worker)
+                if worker.status == "Disconnected":
+                    if self._store.now() - seen_at > FORGOTTEN_AFTER:
+                        await self._unregister(worker_id)
+                elif seen_at - worker.registration.seen_at > _NOTED_EVERY:
+                    registration = replace(worker.registration, seen_at=seen_at)
+                    await self._store.save_worker(registration)
+                    worker.registration = registration
 
     def _seen_at(self, worker: Worker) -> datetime:
         """Give when it was last heard, by the store's time; that may have been before this start."""

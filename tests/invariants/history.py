@@ -90,12 +90,13 @@ class Appended:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WorkerSaved:
-    """A registration is durable (or, ``is_gone``, forgotten)."""
+    """A registration is durable (or, ``is_gone``, forgotten); ``drains``: on its operator's word."""
 
     at: float
     op: int
     worker: str
     is_gone: bool = False
+    drains: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from orchestrator.core.jobs import HELD
 from tests.invariants.checks.watching import Persisting, Views, Violation
-from tests.invariants.history import Committed, History, Joined, Replied, Told, WorkerUp
+from tests.invariants.history import Called, Committed, History, Joined, Replied, Told, WorkerSaved, WorkerUp
 
 REMOVED_S = 2.0
 WEBHOOKS_SETTLE_S = 30.0  # one of before the healing is tried again for so long, and those behind it wait
@@ -56,6 +56,7 @@ def check_drains(history: History) -> list[Violation]:
     views = Views()
     drained: dict[str, float] = {}  # since when
     due: dict[str, float] = {}
+    registers: dict[int, str] = {}  # by call: new processes of push workers that ask to be let in
     offered: dict[tuple[str, int], float] = {}  # when an attempt was committed
     begins = history.healed_at
     holds = Persisting("drains", DRAIN_SWEEP_S + SLACK_S, begins)
@@ -65,9 +66,14 @@ def check_drains(history: History) -> list[Violation]:
                 worker, deadline_s = record.subject.split(" ")
                 drained.setdefault(worker, record.at)
                 due[worker] = min(due.get(worker, float("inf")), record.at + float(deadline_s))
-            case WorkerUp():  # a new process of it, which ends the drain
-                drained.pop(record.worker, None)
-                due.pop(record.worker, None)
+            case Called(what="register"):
+                registers[record.call] = record.who
+            case Replied(what="register"):
+                registers.pop(record.call, None)
+            case WorkerUp() | WorkerSaved(drains=False):
+                if isinstance(record, WorkerUp) or record.worker in registers.values():
+                    drained.pop(record.worker, None)  # a new process of it, which ends the drain
+                    due.pop(record.worker, None)
             case Told(what="offer" | "join-room") if record.worker in drained:
                 # A frozen worker may hear much later of what was offered before.
                 if offered.get((record.job_id, record.attempt), record.at) > drained[record.worker]:

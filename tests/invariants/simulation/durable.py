@@ -107,7 +107,8 @@ class Durable(MemorySessionStore):
         """Insert or replace a registration."""
         self._op += 1
         await super().save_worker(worker, events, key=key)
-        self._history.add(WorkerSaved(at=self._time(), op=self._op, worker=worker.worker_id))
+        drains = worker.drain_by is not None
+        self._history.add(WorkerSaved(at=self._time(), op=self._op, worker=worker.worker_id, drains=drains))
 
     async def delete_worker(self, worker_id: WorkerId, events: Sequence[RegistryEvent] = ()) -> None:
         """Forget a registration."""

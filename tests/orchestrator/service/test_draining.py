@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Coroutine
 from dataclasses import replace
 from datetime import timedelta
+from itertools import permutations
+from typing import Any
 
 import pytest
 
@@ -16,6 +19,7 @@ from orchestrator.core.waiting import WaitReason
 from orchestrator.ports import Change, CommandRow
 from orchestrator.service import draining
 from orchestrator.service.new_session import NewSession
+from orchestrator.service.registry import Worker
 from sdk.wire import Accept, Drain, HeldJob, Offer, Ping, Stale
 from tests.fakes.assembly import Assembly, assembly
 from tests.fakes.pull_worker import Pulled, hello
@@ -204,16 +208,23 @@ async def test_the_sweep_goes_on_after_a_failure(monkeypatch: pytest.MonkeyPatch
         sweeping.cancel()
 
 
-async def test_a_drain_holds_though_the_worker_came_back_while_it_was_written() -> None:
+@pytest.mark.parametrize("order", list(permutations(["drain", "again", "again too"])))
+async def test_a_drain_holds_though_the_worker_came_back_while_it_was_written(order: tuple[str, ...]) -> None:
     async with assembly() as running:
         pulled = await hello(running)
-        registration = replace(pulled.worker.registration, capacity=7)  # what it says again is news
-        slow = running.store.slow = asyncio.Event()
-        coming = asyncio.create_task(running.registry.register(registration, FakeLine(), is_again=True))
-        await asyncio.sleep(0)
-        running.store.slow = None
-        drained = await running.drains.drain(W1, 60.0)
+        slow = running.store.slow = asyncio.Event()  # holds back the first write, not those behind it
+        going = {}
+        for place, what in enumerate(order):
+            if what == "drain":
+                doing: Coroutine[Any, Any, Worker] = running.drains.drain(W1, 60.0)
+            else:
+                again = replace(pulled.worker.registration, capacity=7 + place)  # what it says again is news
+                doing = running.registry.register(again, FakeLine(), is_again=True)
+            going[what] = asyncio.create_task(doing)
+            await asyncio.sleep(0)
+            running.store.slow = None
         slow.set()
-        worker = await coming
-        assert worker.registration.drain_by == drained.registration.drain_by is not None
+        await asyncio.gather(*going.values())
+        worker = running.registry.get(W1)
+        assert going["drain"].result().registration.drain_by == worker.registration.drain_by is not None
         assert await running.store.workers() == [worker.registration]
