@@ -1,0 +1,253 @@
+"""Participants whose media can be proved to arrive: a counter in each picture, a tone in the sound."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from fractions import Fraction
+from typing import Final, Literal
+
+import av
+import av.video
+import numpy as np
+import numpy.typing as npt
+from av.video.frame import PictureType
+from livekit import rtc
+
+from greenroom.synthetic_picture import read_counter
+from tests.conformance.stage import WITHIN_S, until
+from tests.fakes.counted_media import SIZE, draw
+
+FRAMES_PER_S: Final = 20
+RATE_HZ: Final = 48_000
+BLOCK: Final = RATE_HZ // 100  # 10 ms
+Codec = Literal["h264", "vp8"]
+_ENCODERS: Final = {
+    "h264": (
+        "libx264",
+        {
+            "preset": "ultrafast",
+            "tune": "zerolatency",
+            "profile": "baseline",
+            "forced-idr": "1",
+            "x264-params": "keyint=infinite:scenecut=0:repeat-headers=1:annexb=1:threads=1",
+        },
+    ),
+    "vp8": (
+        "libvpx",
+        {"deadline": "realtime", "cpu-used": "8", "lag-in-frames": "0", "error-resilient": "1"},
+    ),
+}
+_CODECS: Final = {"h264": rtc.VideoCodec.H264, "vp8": rtc.VideoCodec.VP8}
+
+
+def make_encoder(codec: Codec, size: tuple[int, int] = SIZE) -> av.VideoCodecContext:
+    """Make an encoder that gives keyframes only where it is told to."""
+    name, options = _ENCODERS[codec]
+    made = av.CodecContext.create(name, "w")
+    assert isinstance(made, av.VideoCodecContext)
+    made.width, made.height, made.pix_fmt = *size, "yuv420p"
+    made.time_base, made.framerate = Fraction(1, FRAMES_PER_S), Fraction(FRAMES_PER_S)
+    made.bit_rate, made.gop_size, made.options = 400_000, 100_000, dict(options)
+    return made
+
+
+@dataclass
+class Publisher:
+    """What one participant publishes."""
+
+    room: rtc.Room
+    _tasks: list[asyncio.Task[None]] = field(default_factory=list)
+
+    async def film(self, *, codec: Codec = "h264", first: int = 0) -> rtc.LocalTrackPublication:
+        """Publish pre-encoded pictures numbered from ``first`` on; keyframes where they are asked for."""
+        source = rtc.EncodedVideoSource(*SIZE)
+        options = rtc.TrackPublishOptions(
+            source=rtc.TrackSource.SOURCE_CAMERA,
+            simulcast=False,
+            video_codec=_CODECS[codec],
+            video_encoder=rtc.VideoEncoderBackend.ENCODER_BACKEND_PRE_ENCODED,
+        )
+        track = rtc.LocalVideoTrack.create_video_track("camera", source)
+        published = await publish(self.room, track, options)
+        self._tasks.append(asyncio.create_task(self._send(source, codec, first)))
+        return published
+
+    async def draw(
+        self, *, simulcast: bool = False, size: tuple[int, int] = SIZE
+    ) -> rtc.LocalTrackPublication:
+        """Publish pictures that the SDK encodes (VP8)."""
+        source = rtc.VideoSource(*size)
+        options = rtc.TrackPublishOptions(source=rtc.TrackSource.SOURCE_CAMERA, simulcast=simulcast)
+        published = await publish(
+            self.room, rtc.LocalVideoTrack.create_video_track("camera", source), options
+        )
+        self._tasks.append(asyncio.create_task(self._paint(source, size)))
+        return published
+
+    async def hum(self, *, hz: int = 440, level: int = 8_000) -> rtc.LocalTrackPublication:
+        """Publish a tone."""
+        source = rtc.AudioSource(RATE_HZ, 1, queue_size_ms=0)
+        options = rtc.TrackPublishOptions(source=rtc.TrackSource.SOURCE_MICROPHONE)
+        track = rtc.LocalAudioTrack.create_audio_track("microphone", source)
+        published = await publish(self.room, track, options)
+        self._tasks.append(asyncio.create_task(self._sound(source, hz, level)))
+        return published
+
+    async def stop(self) -> None:
+        """Send nothing more; what is published stays published."""
+        for task in self._tasks:
+            task.cancel()
+        if self._tasks:
+            await asyncio.wait(self._tasks)
+        self._tasks = []
+
+    async def _send(self, source: rtc.EncodedVideoSource, codec: Codec, first: int) -> None:
+        encoder, began, kind = make_encoder(codec), time.monotonic(), rtc.EncodedFrameType
+        for number in range(1_000_000):
+            due = began + number / FRAMES_PER_S
+            await asyncio.sleep(max(0.005, due - time.monotonic()))
+            frame = av.VideoFrame.from_ndarray(draw(first + number), format="yuv420p")
+            wanted = number == 0 or source.take_feedback().keyframe_requested
+            frame.pts, frame.pict_type = number, PictureType.I if wanted else PictureType.NONE
+            for packet in encoder.encode(frame):
+                source.capture_frame(
+                    rtc.EncodedVideoFrame(
+                        data=bytes(packet),
+                        width=SIZE[0],
+                        height=SIZE[1],
+                        codec=_CODECS[codec],
+                        frame_type=kind.ENCODED_FRAME_KEY if packet.is_keyframe else kind.ENCODED_FRAME_DELTA,
+                        timestamp_us=round(due * 1_000_000),
+                    )
+                )
+
+    async def _paint(self, source: rtc.VideoSource, size: tuple[int, int]) -> None:
+        began = time.monotonic()
+        for number in range(1_000_000):
+            await asyncio.sleep(max(0.005, began + number / FRAMES_PER_S - time.monotonic()))
+            data = draw(number, size).tobytes()
+            source.capture_frame(rtc.VideoFrame(*size, rtc.VideoBufferType.I420, data))
+
+    async def _sound(self, source: rtc.AudioSource, hz: int, level: int) -> None:
+        began = time.monotonic()
+        for number in range(1_000_000):
+            at = np.arange(number * BLOCK, (number + 1) * BLOCK)
+            tone = (level * np.sin(2 * np.pi * hz / RATE_HZ * at)).astype(np.int16)
+            await source.capture_frame(rtc.AudioFrame(tone.tobytes(), RATE_HZ, 1, BLOCK))
+            await asyncio.sleep(max(0, began + number / 100 - time.monotonic()))
+
+
+@asynccontextmanager
+async def publishing(room: rtc.Room) -> AsyncIterator[Publisher]:
+    """Publish from a room that is joined; everything stops at the end."""
+    publisher = Publisher(room)
+    try:
+        yield publisher
+    finally:
+        await publisher.stop()
+
+
+async def publish(
+    room: rtc.Room, track: rtc.LocalTrack, options: rtc.TrackPublishOptions
+) -> rtc.LocalTrackPublication:
+    """Publish a track, within the deadline that everything has."""
+    async with asyncio.timeout(WITHIN_S):
+        return await room.local_participant.publish_track(track, options)
+
+
+class Viewer:
+    """Reads what one participant receives, track by track.
+
+    Attributes:
+        counters: the number in each picture of a track, by track sid; None where none can be read.
+        sizes: of its pictures.
+        sound: its samples.
+    """
+
+    def __init__(self, room: rtc.Room) -> None:
+        self.counters: dict[str, list[int | None]] = {}
+        self.sizes: dict[str, list[tuple[int, int]]] = {}
+        self.sound: dict[str, npt.NDArray[np.int16]] = {}
+        self.unsubscribed: list[str] = []
+        self._tasks: dict[str, asyncio.Task[None]] = {}
+        room.on("track_subscribed", self._subscribed)
+        room.on("track_unsubscribed", lambda track, *_: self.unsubscribed.append(track.sid))
+
+    async def stop(self) -> None:
+        """Look no more."""
+        for task in self._tasks.values():
+            task.cancel()
+        if self._tasks:
+            await asyncio.wait(self._tasks.values())
+
+    async def sees(self, sid: str, *, count: int = 5, within_s: float = WITHIN_S) -> list[int]:
+        """Wait until so many more pictures were read from a track; gives their numbers."""
+        before = len(self.read(sid))
+        await until(
+            lambda: len(self.read(sid)) >= before + count,
+            lambda: {sid: len(numbers) for sid, numbers in self.counters.items()},
+            within_s=within_s,
+        )
+        return self.read(sid)[before:]
+
+    def read(self, sid: str) -> list[int]:
+        """The numbers that were read from a track's pictures."""
+        return [number for number in self.counters.get(sid, []) if number is not None]
+
+    async def hears(self, sid: str, hz: int) -> None:
+        """Wait until a track has sounded like this for half a second."""
+        await until(
+            lambda: strength(self.sound.get(sid, np.zeros(0, np.int16))[-RATE_HZ // 2 :], hz) > 1_000,
+            lambda: {sid: len(samples) for sid, samples in self.sound.items()},
+        )
+
+    def _subscribed(self, track: rtc.Track, *_: object) -> None:
+        if track.sid in self._tasks:  # subscribed to again: the SDK would feed both streams
+            self._tasks[track.sid].cancel()
+        is_video = track.kind == rtc.TrackKind.KIND_VIDEO
+        work = self._look(track) if is_video else self._listen(track)
+        self._tasks[track.sid] = asyncio.create_task(work)
+
+    async def _look(self, track: rtc.Track) -> None:
+        counters, sizes = self.counters.setdefault(track.sid, []), self.sizes.setdefault(track.sid, [])
+        stream = rtc.VideoStream(track, format=rtc.VideoBufferType.I420)
+        try:
+            async for event in stream:
+                frame = event.frame
+                luma = np.frombuffer(frame.data, np.uint8)[: frame.width * frame.height]
+                counters.append(read_counter(luma.reshape(frame.height, frame.width)))
+                sizes.append((frame.width, frame.height))
+        finally:
+            await stream.aclose()
+
+    async def _listen(self, track: rtc.Track) -> None:
+        self.sound[track.sid] = np.zeros(0, np.int16)
+        stream = rtc.AudioStream(track, sample_rate=RATE_HZ, num_channels=1)
+        try:
+            async for event in stream:
+                block = np.frombuffer(event.frame.data, np.int16)
+                self.sound[track.sid] = np.concatenate((self.sound[track.sid], block))[-RATE_HZ:]
+        finally:
+            await stream.aclose()
+
+
+@asynccontextmanager
+async def viewing(room: rtc.Room) -> AsyncIterator[Viewer]:
+    """Look at what a room that is not joined yet will give."""
+    viewer = Viewer(room)
+    try:
+        yield viewer
+    finally:
+        await viewer.stop()
+
+
+def strength(samples: npt.NDArray[np.int16], hz: int) -> float:
+    """Give how strong a tone is, in the samples' unit; 0 for less than 0.4 s of sound."""
+    if len(samples) < RATE_HZ * 0.4:
+        return 0.0
+    wave = np.exp(-2j * np.pi * hz / RATE_HZ * np.arange(len(samples)))
+    return float(2 * np.abs(np.mean(samples * wave)))

@@ -1,0 +1,25 @@
+"""Who speaks is told to those who listen, and that nobody does any more."""
+
+from __future__ import annotations
+
+import pytest
+from livekit import rtc
+
+from tests.conformance.cameras import publishing
+from tests.conformance.stage import Stage, until
+
+pytestmark = pytest.mark.integration
+
+
+async def test_who_is_loud_is_a_speaker_until_they_are_silent(stage: Stage) -> None:
+    bob = rtc.Room()
+    told: list[list[str]] = []
+    bob.on("active_speakers_changed", lambda speakers: told.append([who.identity for who in speakers]))
+    await stage.join("bob", into=bob)
+    async with publishing(await stage.join("carol")) as carol, publishing(await stage.join("alice")) as alice:
+        await carol.hum(level=0)
+        await alice.hum(level=12_000)
+        await until(lambda: ["alice"] in told, lambda: told)
+        await alice.stop()
+        await until(lambda: told[-1] == [], lambda: told)
+    assert all(speakers in ([], ["alice"]) for speakers in told)
