@@ -7,7 +7,7 @@ from typing import Final
 
 from livekit.protocol import rtc
 
-MOST_TEXT: Final = 64_000  # bytes of metadata, and of attributes; LiveKit's defaults
+MOST_TEXT: Final = 256 * 1024  # bytes of metadata, and of attributes together
 LONGEST_NAME: Final = 256  # characters of a room's, participant's name or identity
 
 

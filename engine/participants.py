@@ -69,16 +69,16 @@ class Track:
 class Participant:
     """Somebody in a room, from the join to the leave."""
 
-    sid: str
     room: Room
     claims: Claims
-    permission: models.ParticipantPermission
     client: models.ClientInfo
     joined_at: float  # seconds since 1970
     auto_subscribe: bool = True
-    metadata: str = ""
-    name: str = ""
-    attributes: dict[str, str] = field(default_factory=dict)
+    sid: str = field(default_factory=lambda: new_sid("PA_"))
+    permission: models.ParticipantPermission = field(init=False)
+    metadata: str = field(init=False)
+    name: str = field(init=False)
+    attributes: dict[str, str] = field(init=False)
     state: models.ParticipantInfo.State = models.ParticipantInfo.JOINED
     reason: models.DisconnectReason = models.UNKNOWN_REASON
     tracks: dict[str, Track] = field(default_factory=dict)  # by SID
@@ -88,6 +88,11 @@ class Participant:
     version: int = 1  # of what others see; clients drop what is older
     refresh_at: float = 0.0  # seconds since 1970
     connection: Connection = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.permission = self.claims.permission()
+        self.metadata, self.name = self.claims.metadata, self.claims.name
+        self.attributes = dict(self.claims.attributes)
 
     @property
     def identity(self) -> str:
@@ -105,7 +110,7 @@ class Participant:
     @property
     def is_dependent(self) -> bool:
         """Whether it keeps no room open."""
-        return self.kind in _DEPENDENT
+        return self.kind in _DEPENDENT or self.permission.agent or self.permission.recorder
 
     @property
     def has_left(self) -> bool:

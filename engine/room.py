@@ -13,8 +13,6 @@ from engine.limits import JoinRefusedError, PublishRefusedError, check_lengths
 from engine.participants import Connection, Participant, Track, new_sid
 from engine.tokens import Claims
 
-EMPTY_TIMEOUT_S: Final = 300  # LiveKit's defaults
-DEPARTURE_TIMEOUT_S: Final = 20
 # What a track is announced with is what others are told of it.
 _ANNOUNCED: Final = (
     *("type", "name", "muted", "width", "height", "disable_dtx", "source", "layers", "stereo"),
@@ -33,8 +31,8 @@ class Room:
         self.settings = models.Room(
             sid=new_sid("RM_"),
             name=request.name,
-            empty_timeout=request.empty_timeout or EMPTY_TIMEOUT_S,
-            departure_timeout=request.departure_timeout or DEPARTURE_TIMEOUT_S,
+            empty_timeout=request.empty_timeout,
+            departure_timeout=request.departure_timeout,
             max_participants=request.max_participants,
             creation_time=int(now()),
             creation_time_ms=int(now() * 1000),
@@ -77,24 +75,16 @@ class Room:
         Raises:
             JoinRefusedError: the room is full.
         """
+        participant = Participant(
+            room=self, claims=claims, client=client, joined_at=self._now(), auto_subscribe=auto_subscribe
+        )
         same = self.participants.get(claims.identity)
-        most, here = self.settings.max_participants, len(self.participants) - (same is not None)
-        if most and here >= most:
+        others = (one for one in self.participants.values() if one is not same)
+        most, here = self.settings.max_participants, sum(not one.is_dependent for one in others)
+        if 0 < most <= here and not participant.is_dependent:
             raise JoinRefusedError(503, f"room {self.name} is full: {here} of {most} participants")
         if same is not None:
             self.remove(same, models.DUPLICATE_IDENTITY)
-        participant = Participant(
-            sid=new_sid("PA_"),
-            room=self,
-            claims=claims,
-            permission=claims.permission(),
-            client=client,
-            joined_at=self._now(),
-            auto_subscribe=auto_subscribe,
-            metadata=claims.metadata,
-            name=claims.name,
-            attributes=dict(claims.attributes),
-        )
         participant.connection = connect(participant)
         self.participants[participant.identity] = participant
         return participant
@@ -276,15 +266,13 @@ class Room:
                 one.connection.deliver(packet, kind)
 
     def emit(self, event: str, participant: Participant | None = None, track: Track | None = None) -> None:
-        """Report what happened to the webhooks."""
-        self._emit(
-            WebhookEvent(
-                event=event,
-                room=self.info(),
-                participant=participant.info() if participant else None,
-                track=track.info if track else None,
-            )
-        )
+        """Report what happened to the webhooks; of tracks with names only, as LiveKit does."""
+        told, about = self.info(), participant.info() if participant else None
+        if track and participant:
+            told = models.Room(sid=self.sid, name=self.name)
+            about = models.ParticipantInfo(sid=participant.sid, identity=participant.identity)
+        info = track.info if track else None
+        self._emit(WebhookEvent(event=event, room=told, participant=about, track=info))
 
     def end(self, reason: models.DisconnectReason) -> None:
         """Put everybody out; the room is over."""
@@ -301,10 +289,7 @@ class Room:
         return now - self._created_at >= self.settings.empty_timeout
 
     def _permit(self, participant: Participant, permission: models.ParticipantPermission) -> None:
-        was_hidden = participant.permission.hidden
-        participant.permission = models.ParticipantPermission()
-        participant.permission.CopyFrom(permission)
-        participant.permission.hidden = was_hidden  # who was seen cannot be unseen, nor the other way round
+        participant.permission = permission
         for track in list(participant.tracks.values()):
             if not participant.may_publish(track.info.source):
                 self.unpublish(track, is_told=False)

@@ -7,7 +7,8 @@ from collections.abc import Callable, Iterator
 from typing import Final
 
 import msgspec
-from livekit.protocol import models, room, rtc
+from livekit.protocol import models, rtc
+from livekit.protocol.room import CreateRoomRequest
 from livekit.protocol.webhook import WebhookEvent
 
 from engine import tokens
@@ -17,14 +18,21 @@ from engine.room import Room
 from engine.tokens import Claims, Key
 
 REFRESH_EVERY_S: Final = 300.0
+LIVEKIT_DEFAULTS: Final = CreateRoomRequest(empty_timeout=300, departure_timeout=20)
 
 
 class Rooms:
     """All rooms. `auto_create` does not exist here: who may join a room is for its maker to say."""
 
     def __init__(
-        self, key: Key, report: Callable[[WebhookEvent], None], *, now: Callable[[], float] = time.time
+        self,
+        key: Key,
+        report: Callable[[WebhookEvent], None],
+        *,
+        defaults: CreateRoomRequest | None = None,
+        now: Callable[[], float] = time.time,
     ) -> None:
+        self._defaults = defaults or LIVEKIT_DEFAULTS
         self._key = key
         self._report = report
         self.now = now  # seconds since 1970
@@ -33,7 +41,7 @@ class Rooms:
     def __iter__(self) -> Iterator[Room]:
         return iter(list(self._rooms.values()))
 
-    def create(self, request: room.CreateRoomRequest) -> Room:
+    def create(self, request: CreateRoomRequest) -> Room:
         """Give the room of this name, made if need be; one that exists keeps its settings, as LiveKit's do.
 
         Raises:
@@ -43,7 +51,10 @@ class Rooms:
         if known is not None:
             return known
         check_lengths(name=request.name, metadata=request.metadata)
-        made = self._rooms[request.name] = Room(request, now=self.now, emit=self._emit)
+        whole = CreateRoomRequest()
+        whole.CopyFrom(self._defaults)
+        whole.MergeFrom(request)
+        made = self._rooms[request.name] = Room(whole, now=self.now, emit=self._emit)
         made.emit("room_started")
         return made
 
@@ -58,9 +69,9 @@ class Rooms:
             JoinRefusedError: 401 without the grant, 404 without the room, 400 without an identity.
         """
         if not (claims.video.room_join and claims.video.room):
-            raise JoinRefusedError(401, "the token holds no roomJoin for a room")
+            raise JoinRefusedError(401, "permissions denied")
         if not 0 < len(claims.identity) <= LONGEST_NAME:
-            raise JoinRefusedError(400, f"an identity has 1 to {LONGEST_NAME} characters")
+            raise JoinRefusedError(400, f"participant identity must have 1 to {LONGEST_NAME} characters")
         found = self._rooms.get(claims.video.room)
         if found is None:
             raise JoinRefusedError(404, "requested room does not exist")

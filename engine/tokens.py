@@ -102,9 +102,10 @@ def verify(token: str, key: Key) -> Claims:
         )
         claims = msgspec.convert(said, Claims)
     except (jwt.InvalidTokenError, msgspec.ValidationError) as error:
-        raise TokenError(f"invalid token: {type(error).__name__}") from None  # the cause may repeat it
+        reason = type(error).__name__  # the error's own words may repeat the token
+        raise TokenError(f"invalid authorization token: {reason}") from None
     if claims.kind.lower() not in ("", *KINDS):
-        raise TokenError("invalid token: unknown kind")
+        raise TokenError("invalid authorization token: unknown kind")
     return claims
 
 
