@@ -8,7 +8,7 @@ SIDE_BY_SIDE := -n auto --maxprocesses 8 --dist loadgroup
 CODE := orchestrator sdk recorder vault engine greenroom examples bench scripts tests
 
 .DEFAULT_GOAL := help
-.PHONY: help setup environment media-server s3-server agents browser tracer run test check full bench docs fmt clean
+.PHONY: help setup environment media-server s3-server agents browser browser-client tracer run test check full bench docs fmt clean
 
 help: ## list these targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1\t\2/p' Makefile | expand -t 16
@@ -27,6 +27,9 @@ s3-server: # the S3 server that tests store recordings in
 
 browser: environment # Chromium for the tests of the player; without one they are skipped, with a reason
 	@$(VENV)/python scripts/chromium.py >/dev/null || true
+
+browser-client: environment # LiveKit's client for browsers, by npm; without it the tests in a page are skipped, with a reason
+	@$(VENV)/python scripts/browser_client.py >/dev/null || true
 
 tracer: environment # strace for the tests that kill the recorder; without it two are skipped, with a reason
 	@$(VENV)/python scripts/strace.py >/dev/null || true
@@ -48,7 +51,7 @@ check: environment ## format, lint, types, import rules, docs, fast tests
 # The media tests load both cores and measure time, so they run alone, and first: 5 means that there are none.
 # The others run side by side; those that hold a time limit are a group (`xdist_group("timed")`), one at a time.
 # CHECKED=1 leaves out the fast tests: `make check` has just run them.
-test: setup s3-server agents browser tracer ## every test: fast, integration, acceptance and media
+test: setup s3-server agents browser browser-client tracer ## every test: fast, integration, acceptance and media
 	$(PYTEST) -m media || [ $$? -eq 5 ]
 	$(PYTEST) $(SIDE_BY_SIDE) -m "not media$(if $(CHECKED), and not ($(FAST)))"
 

@@ -67,6 +67,13 @@ class RecordingSettings(Section):
         default="refuse", description="over the quota: take no new recordings, or delete the oldest completed"
     )
 
+    upload_idle_s: float = Field(
+        default=86_400,
+        ge=1,
+        le=3650 * 86_400,
+        description="an upload that got no chunk for so long is closed by itself (s)",
+    )
+
     export_dir: Path | None = Field(
         default=None,
         description="folder of exports, which are not encrypted; unset: `exports` beside the chunk store",

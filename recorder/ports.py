@@ -95,6 +95,9 @@ class FrameSink(Protocol):
     def lost(self, track_id: SourceTrackId, packets: int) -> None:
         """So many packets of an encoded track never came."""
 
+    def opened(self, identity: str, *, is_opened: bool) -> None:
+        """A participant's end-to-end encrypted media opens with the key at hand, or does not, from now on."""
+
     def track_ended(self, track_id: SourceTrackId) -> None:
         """The track was unpublished, or its room's connection was lost; may be repeated."""
 

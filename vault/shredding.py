@@ -123,6 +123,31 @@ def delete_recording(
             place.delete(recording_id, name)
 
 
+def sweep_remains(
+    store: ChunkStore, key_ring: KeyRing, *, recording_id: RecordingId, by: str, reason: str, at_us: int
+) -> int:
+    """Remove what came after a recording was deleted: of a recorder that had been frozen, or a late put.
+
+    What nobody can read, without a key record or manifest, just goes: nothing proves any more whose it was.
+    The rest is deleted as the recording was. Arguments and errors as for `delete_recording`.
+
+    Returns:
+        How many files there were.
+    """
+    files = store.files(recording_id)
+    listing = read_listing(files)
+    names = (*listing.temporary, *listing.names())
+    if listing.has_manifest or any(attempt.revisions for attempt in listing.attempts.values()):
+        delete_recording(store, key_ring, recording_id=recording_id, by=by, reason=reason, at_us=at_us)
+        return len(names)
+    decreed = read_custody(files, key_ring.public_key, recording_id=recording_id, listing=listing)
+    if decreed is not None and decreed.action == "hold":
+        raise held_error(decreed)
+    for name in names:
+        store.delete(recording_id, name)
+    return len(names)
+
+
 class _Proof:
     """Gathers what the tombstone says of each attempt, from notes that are signed by the key in use."""
 

@@ -37,6 +37,7 @@ class CatalogRecord:
         stats: measured over all attempts; ``duration_s`` and ``bytes`` among them once anything is known.
         detail: why it failed.
         is_left: its session went on to another recording when its manifest was stored and not yet verified.
+        last_chunk_at: of an upload, when a chunk was stored last.
     """
 
     recording_id: RecordingId
@@ -48,6 +49,7 @@ class CatalogRecord:
     stats: dict[str, float] = field(default_factory=dict)
     detail: str = ""
     is_left: bool = False
+    last_chunk_at: datetime | None = None
 
     @property
     def reported_bytes(self) -> int:
@@ -137,6 +139,11 @@ class CatalogEntry:
     def status(self) -> RecordingStatus:
         """Where it stands, its deletion included."""
         return RecordingStatus.DELETED if self.custody.is_deleted else self.record.status
+
+    @property
+    def idle_since(self) -> datetime:
+        """Since when nobody sent a chunk of this upload."""
+        return self.record.last_chunk_at or self.started_at
 
     @property
     def used_bytes(self) -> int:

@@ -1,4 +1,4 @@
-"""Everything that keeps recordings, wired to each other: custody, retention, quota, and uploads."""
+"""Everything that keeps recordings, wired to each other: custody, retention, quota, uploads, remains."""
 
 from __future__ import annotations
 
@@ -12,7 +12,9 @@ from orchestrator.ports import Clock
 from orchestrator.recording_settings import RecordingSettings
 from orchestrator.service.adoption import Adoption
 from orchestrator.service.custodian import Custodian
+from orchestrator.service.idle_uploads import IdleUploads
 from orchestrator.service.quota import Quota
+from orchestrator.service.remains import Remains
 from orchestrator.service.retention import Retention
 from orchestrator.service.sessions import Sessions
 from orchestrator.service.stored_recordings import ChunkPlace, StoredRecordings
@@ -60,13 +62,20 @@ class Keeping:
         self.uploads = Uploads(
             catalog=catalog, sessions=sessions, place=place, clock=clock, refusal=self.quota.refusal
         )
-
+        self.idle_uploads = IdleUploads(
+            catalog=catalog,
+            uploads=self.uploads,
+            clock=clock,
+            idle=timedelta(seconds=settings.upload_idle_s),
+        )
+        self.remains = Remains(catalog=catalog, stored=self.stored, clock=clock)
         self.adoption = Adoption(catalog=catalog, sessions=sessions, place=place)
 
     async def run(self) -> None:
         """Run every loop until cancelled."""
         async with asyncio.TaskGroup() as tasks:
-            for work in (self.custodian.run, self.retention.run, self.quota.run):
+            loops = (self.custodian, self.retention, self.quota, self.idle_uploads, self.remains)
+            for work in (loop.run for loop in loops):
                 tasks.create_task(work(), name=work.__qualname__)
 
     def close(self) -> None:

@@ -33,7 +33,7 @@ from vault.errors import (
 from vault.listing import read_listing
 from vault.ports import ChunkStore, KeyRing
 from vault.sealed_text import seal_text
-from vault.shredding import delete_recording
+from vault.shredding import delete_recording, sweep_remains
 from vault.stores import open_chunk_store, url_of
 
 _T = TypeVar("_T")
@@ -158,6 +158,41 @@ class StoredRecordings:
                 )
 
         await self.reach(entry, work, deadline_s=_DELETE_DEADLINE_S)
+
+    async def sweep_remains(self, entry: CatalogEntry, deletion: Deletion) -> int:
+        """Remove what came after the recording was deleted; give how many files there were.
+
+        Raises:
+            RecordingHeldError: it is held beside them; nothing was removed.
+        """
+        at_us = _microseconds(self._clock.now())
+
+        def work(recording_id: RecordingId) -> int:
+            return sweep_remains(
+                self._chunks,
+                self._open_keys(),
+                recording_id=recording_id,
+                by=deletion.by,
+                reason=deletion.cause,
+                at_us=at_us,
+            )
+
+        return await self.reach(entry, work, deadline_s=_DELETE_DEADLINE_S) or 0
+
+    async def names(self) -> list[RecordingId]:
+        """Give every recording of which something is in the store.
+
+        Raises:
+            CustodyError: the store does not answer.
+        """
+        try:
+            return await self._threads.run(
+                lambda check: self._chunks.list_recordings(), deadline_s=_DEADLINE_S
+            )
+        except (VaultError, OSError) as error:
+            raise CustodyError(f"[recording] chunk_store {self.url} does not answer: {error}") from error
+        except (BusyError, StoppedError) as error:
+            raise CustodyError(str(error)) from error
 
     async def bytes_of(self, entry: CatalogEntry) -> int:
         """Give what the recording takes in the store."""

@@ -149,7 +149,29 @@ class Uploads:
         stored = StoredId(recording_id)
         return await self._threads.run(lambda check: self._prove(stored), deadline_s=_PUT_S)
 
-    async def _finish(self, entry: CatalogEntry) -> None:
+    async def close_idle(self, recording_id: RecordingId, *, since: datetime) -> bool:
+        """Close an upload whose sender is gone, as `finish` does.
+
+        Args:
+            recording_id: which.
+            since: no chunk came from then on.
+
+        Returns:
+            False when one came, or somebody else closed or deleted it meanwhile: nothing was done.
+
+        Raises:
+            RecordingNotFoundError: there is none.
+        """
+        async with self._lock(recording_id):
+            entry = await self._catalog.entry(recording_id)
+            is_over = entry.ended_at is not None or entry.custody.deletion is not None
+            if is_over or entry.idle_since >= since:
+                return False
+            idle_s = (self._clock.now() - entry.idle_since).total_seconds()
+            await self._finish(entry, detail=f"nobody closed it: no chunk came for {idle_s:.0f} s")
+            return True
+
+    async def _finish(self, entry: CatalogEntry, *, detail: str = "") -> None:
         if entry.record.mode != UPLOAD:
             raise IllegalTransitionError(
                 f"recording {entry.id} is {entry.status.value}; its recorder closes it: stop it first"
@@ -157,8 +179,8 @@ class Uploads:
         try:
             upload = await self._open(entry)
             if upload.is_empty:  # its first chunk was never stored
-                detail = "closed without a chunk"
-                await self._catalog.save(replace(entry.record, status=RecordingStatus.FAILED, detail=detail))
+                why = detail or "closed without a chunk"
+                await self._catalog.save(replace(entry.record, status=RecordingStatus.FAILED, detail=why))
                 raise IllegalTransitionError(f"upload {entry.id} holds no chunk; it is failed now")
             manifest = await self._threads.run(
                 lambda check: upload.close(session=entry.record.session_id), deadline_s=_CLOSE_S
@@ -171,7 +193,7 @@ class Uploads:
             raise
         finally:
             self._opened.pop(entry.id, None)
-        await self._catalog.save(_closed(entry.record, manifest))
+        await self._catalog.save(replace(_closed(entry.record, manifest), detail=detail))
 
     def _prove(self, recording_id: StoredId) -> Proven:
         files, public_key = self._chunks.files(recording_id), self._place.open_keys().public_key
@@ -257,6 +279,7 @@ class Uploads:
                 "bytes": stats.get("bytes", 0.0) + count,
                 "chunks": stats.get("chunks", 0.0) + 1,
             },
+            last_chunk_at=self._clock.now(),
         )
         await self._catalog.save(record)
         return replace(entry, record=record)

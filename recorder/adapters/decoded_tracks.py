@@ -12,6 +12,7 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
+from functools import partial
 from typing import Any, Final
 
 from livekit import rtc
@@ -20,6 +21,7 @@ from recorder.core.chunking import TrackKind
 from recorder.core.errors import E2eeKeyMissingError, PassthroughUnfitError, RemovedFromRoomError
 from recorder.core.timeline import AUDIO_RATE_HZ
 from recorder.ports import Clock, FrameSink, Picture, RoomListener, Sound, SourceTrack, SourceTrackId
+from recorder.service.sealed_tracks import SealedTracks
 from sdk.errors import JobEndedError, RoomJoinError, UnavailableError
 from sdk.lifecycle import LeftBecause
 from sdk.ports import Grant
@@ -29,13 +31,18 @@ from vault.core.manifest import CaptureMode
 
 EVERY_KIND: Final[frozenset[TrackKind]] = frozenset({"audio", "video"})
 SOUND_ALONE: Final[frozenset[TrackKind]] = frozenset({"audio"})
-_UNREADABLE: Final = frozenset({rtc.EncryptionState.DECRYPTION_FAILED, rtc.EncryptionState.MISSING_KEY})
+_TOLD: Final[dict[int, bool]] = {  # whether a participant's media opens
+    rtc.EncryptionState.OK: True,
+    rtc.EncryptionState.DECRYPTION_FAILED: False,
+    rtc.EncryptionState.MISSING_KEY: False,
+}
 _MAX_PICTURES: Final = 30
 _MAX_SOUNDS: Final = 200
 _CHANNELS: Final = 2
 _CLOSE_S: Final = 2.0
 _CONNECT_S: Final = 10.0
 _PAUSE_S: Final = 0.5
+_STATS_S: Final = 2.0
 
 _log = logging.getLogger("greenroom.recorder")
 
@@ -174,7 +181,7 @@ class DecodedTracks:
         self._kinds = kinds
         self._listener = listener
         self._has_key = has_key
-        self._unreadable: set[str] = set()  # identities, of whom it was said
+        self._sealed: SealedTracks | None = None  # of the sink
         self._locked: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._tasks: dict[SourceTrackId, asyncio.Task[None]] = {}
 
@@ -228,10 +235,10 @@ class DecodedTracks:
                 self._listener.speaking([who.identity for who in speakers])
 
         def cryptor(who: rtc.Participant, state: rtc.EncryptionState.ValueType) -> None:
-            if state in _UNREADABLE and who.identity not in self._unreadable:
-                self._unreadable.add(who.identity)
-                _log.error("the media of %s cannot be decrypted: the e2ee_key is not theirs", who.identity)
+            if state in _TOLD:
+                sealed.told(who.identity, is_opened=_TOLD[state])
 
+        sealed = self._sealed = SealedTracks(sink)
         heard: dict[Any, Callable[..., None]] = {
             "track_published": published,
             "track_subscribed": subscribed,
@@ -244,6 +251,7 @@ class DecodedTracks:
         }
         for event, hear in heard.items():
             self._room.on(event, hear)
+        watching = asyncio.create_task(sealed.watch(), name="sealed tracks")
         try:
             for who in list(self._room.remote_participants.values()):
                 for publication in list(who.track_publications.values()):
@@ -254,10 +262,10 @@ class DecodedTracks:
         finally:
             for event, hear in heard.items():
                 self._room.off(event, hear)
-            tasks = list(self._tasks.values())
+            tasks = [watching, *self._tasks.values()]
+            watching.cancel()
             self._end_all(sink)
-            if tasks:
-                await asyncio.wait(tasks, timeout=2 * _CLOSE_S)
+            await asyncio.wait(tasks, timeout=2 * _CLOSE_S)
 
     def _begin(
         self,
@@ -277,6 +285,8 @@ class DecodedTracks:
                     E2eeKeyMissingError(f"e2ee_key_missing: track {track_id} is end-to-end encrypted")
                 )
             return
+        if publication.encryption_type != rtc.EncryptionType.NONE and self._sealed is not None:
+            self._sealed.begin(track_id, who.identity, partial(_packets_of, track))
         kind = _kind(track.kind)
         sink.track_started(
             SourceTrack(
@@ -299,6 +309,8 @@ class DecodedTracks:
             self._listener.muted(track_id, is_muted=is_muted)
 
     def _end(self, sink: FrameSink, track_id: str) -> None:
+        if self._sealed is not None:
+            self._sealed.end(SourceTrackId(track_id))
         task = self._tasks.pop(SourceTrackId(track_id), None)
         if task is not None:
             task.cancel()
@@ -358,6 +370,17 @@ def _kind(kind: rtc.TrackKind.ValueType) -> TrackKind:
 def _source(publication: rtc.RemoteTrackPublication) -> str:
     name: str = rtc.TrackSource.Name(publication.source)
     return name.removeprefix("SOURCE_").lower()
+
+
+async def _packets_of(track: rtc.Track) -> int:
+    """Count the packets that came of a track; 0 when the SDK does not say."""
+    try:
+        async with asyncio.timeout(_STATS_S):
+            told = await track.get_stats()
+    except Exception as error:  # noqa: BLE001 - the SDK raises nothing more special
+        _log.warning("the media SDK gave no statistics of track %s: %s", track.sid, error)
+        return 0
+    return max((one.inbound_rtp.received.packets_received for one in told), default=0)
 
 
 async def _close(stream: Any) -> None:

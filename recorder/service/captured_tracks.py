@@ -44,8 +44,20 @@ class CapturedTracks:
         self._live: dict[SourceTrackId, _StoredTrack] = {}
         self._captures: list[TrackCapture | UnitCapture] = []
         self._clocks: dict[str, ParticipantClock] = {}  # by identity
+        self._unopened: set[str] = set()  # identities, whose media our key does not open
+        self._has_opened = False  # it opened somebody's
         self._is_over = False
         self._is_paused = False
+
+    @property
+    def locked_out(self) -> str:
+        """Why nothing of an end-to-end encrypted room could be recorded; "" when something could."""
+        if self._has_opened or not self._unopened:
+            return ""
+        return (
+            "e2ee_key_wrong: the e2ee_key opens nothing of the end-to-end encrypted media of"
+            f" {len(self._unopened)} participants; start again with the room's key"
+        )
 
     def track_started(self, track: SourceTrack) -> None:
         """Begin to capture a track."""
@@ -113,6 +125,15 @@ class CapturedTracks:
         if stored is not None:
             stored.counts.lost_packets += packets
 
+    def opened(self, identity: str, *, is_opened: bool) -> None:
+        """Count whose encrypted media cannot be opened."""
+        if is_opened:
+            self._has_opened = True
+            self._unopened.discard(identity)
+        elif identity not in self._unopened:
+            self._unopened.add(identity)
+            _log.error("the media of %s cannot be decrypted: the e2ee_key is not theirs", identity)
+
     def tick(self) -> None:
         """Cut what became due. Called in the event loop, a few times a second."""
         now_us = self._setup.clock.monotonic_us()
@@ -152,6 +173,7 @@ class CapturedTracks:
         return {
             "tracks": float(len(every)),
             "tracks_decoded": float(sum(stored.was_decoded for stored in self._stored.values())),
+            "participants_unopened": float(len(self._unopened)),
             "tracks_failed": float(sum(counts.failed for counts in every)),
             "video_frames": float(sum(counts.frames for counts in video)),
             "video_dropped": float(sum(counts.dropped for counts in video)),

@@ -144,6 +144,11 @@ class ComposedRoom:
     def lost(self, track_id: SourceTrackId, packets: int) -> None:
         """Decoded tracks know no packets."""
 
+    def opened(self, identity: str, *, is_opened: bool) -> None:
+        """Pass it on: what cannot be opened is missing in the picture and the mix."""
+        if self._sink is not None:
+            self._sink.opened(identity, is_opened=is_opened)
+
     def track_ended(self, track_id: SourceTrackId) -> None:
         """A camera or a microphone is gone."""
         if self._kinds.pop(track_id, None) == "audio":

@@ -160,7 +160,7 @@ class Recording:
                 await self._write_manifest()
                 await self._advance(Step.MANIFEST_STORED)
             if self._state is RecordingState.STOPPED and (why := self._detail or self._locked):
-                await self._fail(why)  # full store, missing key: what there is is complete, and no more came
+                await self._fail(why)  # full store, no key: what there is is complete, and no more came
             if self._state is RecordingState.STOPPED:
                 await self._advance(Step.VERIFYING)
             if self._state is RecordingState.PROCESSING:
@@ -260,6 +260,7 @@ class Recording:
             if not isinstance(error, E2eeKeyMissingError):
                 raise error
             self._locked = str(error)
+        self._locked = self._locked or tracks.locked_out
         if self._detail and not (self._path is not None and self._path.is_full):
             await self._fail(self._detail)
 

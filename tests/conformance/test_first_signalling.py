@@ -56,6 +56,9 @@ class Kept:
     def lost(self, track_id: SourceTrackId, packets: int) -> None:
         raise AssertionError(f"{packets} packets of {track_id} were lost")
 
+    def opened(self, identity: str, *, is_opened: bool) -> None:
+        raise AssertionError(f"nothing of {identity} is encrypted")
+
     def track_ended(self, track_id: SourceTrackId) -> None:
         self.ended.append(track_id)
 

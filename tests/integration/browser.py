@@ -29,13 +29,17 @@ def find_chromium() -> str | None:
 
 
 @asynccontextmanager
-async def running_browser(skip: Callable[[str], NoReturn]) -> AsyncIterator[Browser]:
-    """Start the browser; without one the test is skipped."""
+async def running_browser(
+    skip: Callable[[str], NoReturn], *, arguments: tuple[str, ...] = ()
+) -> AsyncIterator[Browser]:
+    """Start the browser, with more arguments than ours; without one the test is skipped."""
     path = find_chromium()
     if path is None:
         skip(why_skipped("chromium", "chromium.py"))
     async with async_playwright() as playwright:
-        browser = await playwright.chromium.launch(executable_path=path, args=list(ARGUMENTS), timeout=60_000)
+        browser = await playwright.chromium.launch(
+            executable_path=path, args=[*ARGUMENTS, *arguments], timeout=60_000
+        )
         try:
             yield browser
         finally:

@@ -12,6 +12,7 @@ import pytest
 
 from greenroom.synthetic_picture import read_counter
 from sdk.fake_jobs import FakeJob
+from sdk.wire import RecordingReport
 from tests.integration.servers import SharedLiveKit
 from tests.recorder.counting_publishers import counting
 from tests.recorder.decoded_files import stopped
@@ -47,6 +48,8 @@ async def test_with_the_key_pictures_and_sound_are_there(world: RoomWorld) -> No
     async with counting(world.server, job, "alice", first=0, hz=HZ, e2ee_key=KEY):
         await asyncio.sleep(3.5)
         decoded = await stopped(world, job)
+    last = world.reports(job)[-1]
+    assert (last.state, last.stats["participants_unopened"]) == ("completed", 0)
     counters = [counter for luma in decoded.lumas if (counter := read_counter(luma)) is not None]
     assert len(counters) > 20
     assert all(later >= earlier for earlier, later in pairwise(counters))
@@ -60,10 +63,17 @@ async def test_without_the_key_the_recording_fails_and_says_why(world: RoomWorld
     assert world.reports(job)[-1].detail.startswith("e2ee_key_missing: track TR_")
 
 
-async def test_a_wrong_key_opens_nothing(world: RoomWorld) -> None:
+async def test_a_wrong_key_opens_nothing_and_that_is_said(world: RoomWorld) -> None:
     job = await capture(world, "another key")
+
+    def told() -> list[RecordingReport]:
+        return world.reports(job)
+
     async with counting(world.server, job, "alice", first=0, hz=HZ, e2ee_key=KEY):
-        await asyncio.sleep(3.5)
+        await until(lambda: told()[-1].stats.get("participants_unopened") == 1, within_s=15)
+        assert told()[-1].state == "recording"  # it is said while there is time to begin anew
         decoded = await stopped(world, job)
+    assert told()[-1].state == "failed"
+    assert told()[-1].detail.startswith("e2ee_key_wrong: the e2ee_key opens nothing of ")
     assert not [luma for luma in decoded.lumas if read_counter(luma) is not None]
     assert decoded.strength(HZ, decoded.sound_from_s + 1, decoded.sound_from_s + 2) < 0.01

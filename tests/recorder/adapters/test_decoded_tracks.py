@@ -51,6 +51,9 @@ class Sink:
     def lost(self, track_id: SourceTrackId, packets: int) -> None:
         raise AssertionError("decoded tracks know no packets")
 
+    def opened(self, identity: str, *, is_opened: bool) -> None:
+        raise AssertionError("nothing is encrypted")
+
     def track_ended(self, track_id: SourceTrackId) -> None:
         self.live.discard(track_id)
 

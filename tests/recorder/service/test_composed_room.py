@@ -116,6 +116,9 @@ class Sink:
     def lost(self, track_id: SourceTrackId, packets: int) -> None:
         raise AssertionError
 
+    def opened(self, identity: str, *, is_opened: bool) -> None:
+        raise AssertionError("nothing is encrypted")
+
     def track_ended(self, track_id: SourceTrackId) -> None:
         self.ended.append(track_id)
 

@@ -11,6 +11,7 @@ import pytest
 
 from recorder.core.errors import E2eeKeyMissingError, StaleAttemptError
 from recorder.core.states import RecordingState
+from recorder.ports import FrameSink
 from recorder.service.archive import Archive
 from recorder.service.recording import Recording
 from recorder.service.recording_plan import RecordingPlan
@@ -261,6 +262,29 @@ async def test_without_the_key_of_an_encrypted_room_it_fails_and_what_came_is_co
     report = bench.verify()
     assert (report.exit_code, report.first_bad) == (0, None)  # what came in clear
     assert report.attempts[0].size > 0
+
+
+@pytest.mark.parametrize(("opens", "ends"), [([False], "failed"), ([False, True], "completed")])
+async def test_a_key_that_opens_nothing_is_said_and_what_came_in_clear_is_complete(
+    bench: Bench, opens: list[bool], ends: str
+) -> None:
+    class Locked(QuickTracks):
+        async def capture(self, sink: FrameSink) -> None:
+            for is_opened in opens:
+                sink.opened("bob", is_opened=is_opened)
+            await super().capture(sink)
+
+    recording, room = bench.attempt(1), Locked(bench.clock)
+    capturing = asyncio.create_task(recording.capture(room))
+    await room.played.wait()
+    recording.cut()
+    await capturing
+    await recording.complete()
+    last = bench.reporter.standings[-1]
+    assert last.state.value == ends
+    assert last.detail.startswith("e2ee_key_wrong: ") == (ends == "failed")
+    assert last.stats["participants_unopened"] == len(opens) % 2
+    assert bench.verify().exit_code == 0
 
 
 async def test_cancelling_a_capture_cuts_it(bench: Bench) -> None:

@@ -43,6 +43,9 @@ class Stage:
     def sound(self, track_id: SourceTrackId, sound: Sound) -> None:
         raise AssertionError("nothing is decoded")
 
+    def opened(self, identity: str, *, is_opened: bool) -> None:
+        raise AssertionError("nothing is encrypted")
+
     def track_ended(self, track_id: SourceTrackId) -> None:
         raise AssertionError("tracks are ended elsewhere")
 

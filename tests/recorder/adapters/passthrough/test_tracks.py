@@ -54,6 +54,9 @@ class Sink:
     def lost(self, track_id: SourceTrackId, packets: int) -> None:
         self.lost_packets += packets
 
+    def opened(self, identity: str, *, is_opened: bool) -> None:
+        raise AssertionError("nothing is encrypted")
+
     def track_ended(self, track_id: SourceTrackId) -> None:
         self.live.discard(track_id)
 
