@@ -37,7 +37,7 @@ tracer: environment # strace for the tests that kill the recorder; without it tw
 agents: environment # the environment of the LiveKit agents that tests and benches start
 	@$(VENV)/python scripts/agents_environment.py >/dev/null
 
-run: setup ## everything on this machine: the demo first, then it stays up; one Ctrl-C ends it
+run: environment ## everything on this machine: the demo first, then it stays up; one Ctrl-C ends it
 	@exec $(VENV)/greenroom up --demo --port $(PORT) --data $(DATA)
 
 check: environment ## format, lint, types, import rules, docs, fast tests

@@ -160,6 +160,7 @@ class Room:
             return known
         sid = new_sid("TR_")
         info = models.TrackInfo(sid=sid, **{name: getattr(add, name) for name in _ANNOUNCED})
+        info.simulcast = len(add.layers) > 1
         track = Track(sid=sid, cid=add.cid, publisher=participant, info=info)
         participant.tracks[sid] = track
         return track

@@ -29,6 +29,7 @@ STATUS: Final = {
 _JSON: Final = "application/json"
 _PROTOBUF: Final = "application/protobuf"
 _NONCE_BYTES: Final = 16
+_KNOWN: Final = room.DESCRIPTOR.services_by_name["RoomService"].methods_by_name
 # What CreateRoom may carry; anything else would be silently left undone.
 _ROOM_FIELDS: Final = frozenset(
     ("name", "empty_timeout", "departure_timeout", "max_participants", "metadata", "node_id", "tags")
@@ -84,6 +85,8 @@ class RoomService:
             TwirpError: it is malformed, not allowed, not possible, or not done here.
         """
         call = self._calls.get(method) if service == "RoomService" else None
+        if service == "RoomService" and method not in _KNOWN:
+            raise TwirpError("bad_route", f"no handler for path {method!r}")
         if call is None:
             raise TwirpError(
                 "unimplemented",
@@ -101,9 +104,10 @@ class RoomService:
             raise TwirpError("invalid_argument", str(error)) from None
         if kind == _PROTOBUF:
             return web.Response(body=answer.SerializeToString(), content_type=_PROTOBUF)
-        text = json_format.MessageToJson(
-            answer, preserving_proto_field_name=True, always_print_fields_with_no_presence=True, indent=None
+        said = json_format.MessageToDict(
+            answer, preserving_proto_field_name=True, always_print_fields_with_no_presence=True
         )
+        text = json.dumps(said, ensure_ascii=False, separators=(",", ":"))
         return web.Response(text=text, content_type=_JSON)
 
     def _create_room(self, request: room.CreateRoomRequest) -> Message:

@@ -22,17 +22,18 @@ LIVEKIT_DEFAULTS: Final = CreateRoomRequest(empty_timeout=300, departure_timeout
 
 
 class Rooms:
-    """All rooms. `auto_create` does not exist here: who may join a room is for its maker to say."""
+    """All rooms. With ``auto_create`` a join makes the room that its token names."""
 
     def __init__(
         self,
         key: Key,
         report: Callable[[WebhookEvent], None],
         *,
-        defaults: CreateRoomRequest | None = None,
+        defaults: CreateRoomRequest = LIVEKIT_DEFAULTS,
+        auto_create: bool = False,
         now: Callable[[], float] = time.time,
     ) -> None:
-        self._defaults = defaults or LIVEKIT_DEFAULTS
+        self._defaults, self._auto_create = defaults, auto_create
         self._key = key
         self._report = report
         self.now = now  # seconds since 1970
@@ -66,13 +67,17 @@ class Rooms:
         """Give the room that a token lets its holder join.
 
         Raises:
-            JoinRefusedError: 401 without the grant, 404 without the room, 400 without an identity.
+            JoinRefusedError: 401 without the grant, 400 without a name of either, 404 without the room.
         """
-        if not (claims.video.room_join and claims.video.room):
+        if not claims.video.room_join:
             raise JoinRefusedError(401, "permissions denied")
+        if not claims.video.room:
+            raise JoinRefusedError(400, "the token names no room")
         if not 0 < len(claims.identity) <= LONGEST_NAME:
             raise JoinRefusedError(400, f"participant identity must have 1 to {LONGEST_NAME} characters")
         found = self._rooms.get(claims.video.room)
+        if found is None and self._auto_create:
+            return self.create(CreateRoomRequest(name=claims.video.room))
         if found is None:
             raise JoinRefusedError(404, "requested room does not exist")
         return found

@@ -31,13 +31,14 @@ class Settings:
     webhook_urls: Sequence[str]
     webhook_events: Sequence[str]  # those to send; all when empty
     room_defaults: CreateRoomRequest
+    auto_create: bool  # whether a join makes its room
 
 
 def load_settings(argv: Sequence[str], environment: Mapping[str, str]) -> Settings:
     """Read the command line and the key.
 
     Raises:
-        SettingsError: an address is not loopback, a number is out of range, or there is no usable key.
+        SettingsError: the address is not loopback, or there is no usable key.
         SystemExit: the command line is wrong, or asks for help.
     """
     said = _parser().parse_args(argv)
@@ -46,6 +47,7 @@ def load_settings(argv: Sequence[str], environment: Mapping[str, str]) -> Settin
             f"--host {said.host} is no loopback address; this engine serves one machine:"
             " use 127.0.0.1 or ::1, or run LiveKit"
         )
+    timeouts = {"empty_timeout": said.empty_timeout, "departure_timeout": said.departure_timeout}
     return Settings(
         key=_key(said.key_file, environment),
         host=said.host,
@@ -53,11 +55,8 @@ def load_settings(argv: Sequence[str], environment: Mapping[str, str]) -> Settin
         udp_port=said.udp_port,
         webhook_urls=said.webhook_url,
         webhook_events=said.webhook_event,
-        room_defaults=CreateRoomRequest(
-            empty_timeout=said.empty_timeout,
-            departure_timeout=said.departure_timeout,
-            max_participants=said.max_participants,
-        ),
+        room_defaults=CreateRoomRequest(max_participants=said.max_participants, **timeouts),
+        auto_create=said.auto_create,
     )
 
 
@@ -70,34 +69,15 @@ def _parser() -> argparse.ArgumentParser:
     )
     add, port, number = parser.add_argument, _up_to(65_535), _up_to(2**31 - 1)
     add("--host", default="127.0.0.1", help="loopback address to listen on")
-    add(
-        "--port",
-        type=port,
-        default=7880,
-        help="TCP port for signalling and the API; 0 takes a free one",
-    )
+    add("--port", type=port, default=7880, help="TCP port for signalling and the API; 0 takes a free one")
     add("--udp-port", type=port, default=7882, help="UDP port for media; 0 takes a free one")
     add("--key-file", type=Path, help="file of mode 0600 with one line KEY: SECRET")
     add("--webhook-url", action="append", default=[], help="receiver of webhooks; may be repeated")
     add("--webhook-event", action="append", default=[], help="send this event only; may be repeated")
-    add(
-        "--empty-timeout",
-        type=number,
-        default=300,
-        help="seconds until a room ends that nobody joined",
-    )
-    add(
-        "--departure-timeout",
-        type=number,
-        default=20,
-        help="seconds until a room ends that all have left",
-    )
-    add(
-        "--max-participants",
-        type=number,
-        default=0,
-        help="in a room made without a limit; 0 is none",
-    )
+    add("--empty-timeout", type=number, default=300, help="seconds until a room ends that nobody joined")
+    add("--departure-timeout", type=number, default=20, help="seconds until a room ends that all left")
+    add("--max-participants", type=number, default=0, help="in a room made without a limit; 0 is none")
+    add("--auto-create", action="store_true", help="let a join make the room that its token names")
     return parser
 
 
@@ -119,16 +99,12 @@ def _is_loopback(host: str) -> bool:
 
 
 def _key(path: Path | None, environment: Mapping[str, str]) -> Key:
-    if path is None:
-        pair = environment.get("LIVEKIT_API_KEY", ""), environment.get("LIVEKIT_API_SECRET", "")
-        place = "LIVEKIT_API_KEY and LIVEKIT_API_SECRET"
-    else:
-        pair, place = _read_pair(path), str(path)
-    if not all(pair):
-        raise SettingsError(f"{place} must hold the key and its secret")
-    if len(pair[1]) < SHORTEST_SECRET:
-        raise SettingsError(f"the secret in {place} is shorter than {SHORTEST_SECRET} characters")
-    return Key(api_key=pair[0], api_secret=pair[1])
+    place = "LIVEKIT_API_KEY and LIVEKIT_API_SECRET" if path is None else str(path)
+    names = ("LIVEKIT_API_KEY", "LIVEKIT_API_SECRET")
+    key, secret = _read_pair(path) if path else (environment.get(name, "") for name in names)
+    if not key or len(secret) < SHORTEST_SECRET:
+        raise SettingsError(f"{place} must hold a key and a secret of {SHORTEST_SECRET} characters or more")
+    return Key(api_key=key, api_secret=secret)
 
 
 def _read_pair(path: Path) -> tuple[str, str]:
@@ -137,5 +113,5 @@ def _read_pair(path: Path) -> tuple[str, str]:
             raise SettingsError(f"{path} can be read by others; run: chmod 600 {path}")
         key, _, secret = path.read_text(encoding="utf-8").strip().partition(": ")
     except (OSError, UnicodeDecodeError) as error:
-        raise SettingsError(f"{path} cannot be read: {error.__class__.__name__}") from None
+        raise SettingsError(f"{path} cannot be read: {type(error).__name__}") from None
     return key, secret

@@ -95,16 +95,18 @@ def _locked_versions(text: str) -> dict[str, tuple[list[str], bool]]:
 
 
 def _settings() -> Finding:
+    """Read them, and say which media server `up` would start."""
     try:
+        from greenroom.embedded_engine import choose_engine
         from greenroom.stack import read_settings
 
-        settings = read_settings(None)
+        settings = read_settings()
+        _, choice = choose_engine(settings.engine, server_url=settings.livekit.server_url)
     except ImportError as error:
         return Finding(name="settings", state="missing", found=f"{error.name} is absent", fix="make setup")
     except CommandError as error:
-        return Finding(name="settings", state="missing", found=str(error), fix="set it as the sentence says")
-    own = settings.livekit.server_url or "one of its own"
-    return Finding(name="settings", state="ok", found=f"engine {settings.engine}, media server: {own}")
+        return Finding(name="settings", state="missing", found=str(error), fix="do as the sentence says")
+    return Finding(name="settings", state="ok", found=f"engine {settings.engine}: {choice}")
 
 
 def _livekit_server() -> Finding:
@@ -114,8 +116,8 @@ def _livekit_server() -> Finding:
     if fitting:
         return Finding(name=name, state="ok", found=f"{fitting.version} at {fitting.path}")
     seen = ", ".join(f"{one.version or 'no version'} at {one.path}" for one in found)
-    fix = f"python3 scripts/livekit_server.py (builds {wanted}), or put {wanted} on PATH"
-    return Finding(name=name, state="missing", found=seen or "not on PATH, not in .tools", fix=fix)
+    note = f"python3 scripts/livekit_server.py builds {wanted}, for tests and for recordings under load"
+    return Finding(name=name, state="info", found=f"{seen or 'not on PATH, not in .tools'}; {note}")
 
 
 def _go() -> Finding:

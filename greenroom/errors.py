@@ -2,7 +2,7 @@
 
 CommandError                 one sentence, exit code 2
 ├── FolderHeldError          another process works in this data folder
-└── MediaServerError         livekit-server is missing, or does not start
+└── MediaServerError         it is missing, or does not start
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Starts and stops one livekit-server on loopback, for `greenroom up`, the tests and the benches."""
+"""Starts and stops one media server on loopback, for `greenroom up`, the tests and the benches."""
 
 from __future__ import annotations
 
@@ -18,8 +18,10 @@ from typing import Any, Final, Self
 import yaml
 
 from greenroom import die_with_parent, free_ports, livekit_secret
+from greenroom.embedded_engine import MediaEngine, engine_arguments
 from greenroom.errors import MediaServerError
 from greenroom.media_binary import LIVEKIT_VERSION, PROJECT_ROOT, find_livekit_server
+from greenroom.python_module import python_module
 
 TEMPLATE: Final = PROJECT_ROOT / "livekit.yaml"
 START_DEADLINE_S: Final = 15.0
@@ -29,8 +31,9 @@ STOP_STEPS: Final = ((signal.SIGTERM, 0.3), (signal.SIGTERM, 1.5), (signal.SIGKI
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MediaServerSetup:
-    """All that is decided before livekit-server starts; the same setup starts the same server again."""
+    """All that is decided before a media server starts; the same setup starts the same server again."""
 
+    engine: MediaEngine
     argv: tuple[str, ...]
     http_port: int
     udp_port: int
@@ -47,25 +50,28 @@ class MediaServerSetup:
 def prepare(
     folder: Path,
     *,
+    engine: MediaEngine = "livekit",
     webhook_urls: Sequence[str] = (),
     overrides: Mapping[str, Any] | None = None,
     binary: Path | None = None,
 ) -> MediaServerSetup:
-    """Choose ports and keys and write the configuration that livekit-server is started with.
+    """Choose ports and keys and write down what the media server is started with.
 
     Args:
         folder: where the secret, the ports, the configuration and the log are kept. The ports of the last
             start are taken again while they are free, so that clients of live sessions find the server.
-        webhook_urls: where LiveKit reports what happens; signed with our key.
+        engine: livekit-server, or the embedded engine.
+        webhook_urls: where it reports what happens; signed with our key.
         overrides: entries that win over those of `livekit.yaml`, nested in the same way.
-        binary: the program; the one that `find_livekit_server` gives by default.
+        binary: the program of livekit-server; the one that `find_livekit_server` gives by default.
 
     Raises:
         MediaServerError: there is no livekit-server, or `livekit.yaml` or the secret is unusable.
+        ValueError: the embedded engine has nothing for an entry of ``overrides``.
         OSError: the folder cannot be written.
     """
-    program = binary or find_livekit_server()
-    if program is None:
+    program = (binary or find_livekit_server()) if engine == "livekit" else None
+    if program is None and engine == "livekit":
         raise MediaServerError(
             f"livekit-server {LIVEKIT_VERSION} is neither on PATH nor in .tools;"
             " run: python3 scripts/livekit_server.py"
@@ -88,18 +94,23 @@ def prepare(
         + yaml.safe_dump(config),
         encoding="utf-8",
     )
+    if program is None:
+        argv = python_module("engine", *engine_arguments(config))
+    else:
+        argv = (str(program), "--config", str(config_path))
     return MediaServerSetup(
-        argv=(str(program), "--config", str(config_path)),
+        engine=engine,
+        argv=argv,
         http_port=http_port,
         udp_port=udp_port,
         api_key=key.api_key,
         api_secret=key.api_secret,
-        log_path=folder / "logs" / "livekit.log",
+        log_path=folder / "logs" / ("engine.log" if program is None else "livekit.log"),
     )
 
 
 def clean_environment(environment: Mapping[str, str]) -> dict[str, str]:
-    """Leave out the variables that livekit-server reads itself: they would win over the file it is given."""
+    """Leave out the variables that media servers read themselves: they would win over what is written."""
     names = ("NODE_IP", "UDP_PORT", "REDIS_HOST", "REDIS_PASSWORD")
     return {
         name: value
@@ -121,7 +132,7 @@ def answers(setup: MediaServerSetup, *, timeout_s: float = 1.0) -> bool:
 
 
 class MediaServer:
-    """One livekit-server process: `with` or `async with`, or start, kill and start again by hand.
+    """One process of a media server: `with` or `async with`, or start, kill and start again by hand.
 
     It dies with the thread that starts it (die_with_parent.py), so start it from the main thread or the
     event loop's.
@@ -219,12 +230,12 @@ class MediaServer:
                 code = self._process.returncode if self._process else None
                 self._process = None
                 raise MediaServerError(
-                    f"livekit-server ended at its start (code {code}); see {self.setup.log_path}"
+                    f"the media server ended at its start (code {code}); see {self.setup.log_path}"
                 )
             if time.monotonic() > deadline:
                 self.kill()
                 raise MediaServerError(
-                    f"livekit-server did not answer on port {self.setup.http_port} within"
+                    f"the media server did not answer on port {self.setup.http_port} within"
                     f" {START_DEADLINE_S:.0f} s; see {self.setup.log_path}"
                 )
             time.sleep(0.05)

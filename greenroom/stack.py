@@ -9,20 +9,19 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final, Literal
+from typing import Final
 
 import aiohttp
 
 from greenroom import free_ports, media_server
 from greenroom.data_folder import held_folder
+from greenroom.embedded_engine import Engine, MediaEngine, choose_engine
 from greenroom.errors import CommandError
 from greenroom.python_module import python_module
 from greenroom.recorder_environment import recorder_environment
 from greenroom.supervisor import Program, Say, Supervisor
 from orchestrator.core.errors import SettingsError
 from orchestrator.settings import Settings, load_settings
-
-Engine = Literal["auto", "livekit", "embedded"]
 
 WEBHOOK_PATH: Final = "/api/v1/livekit/webhook"
 _PROBE_S: Final = 2.0
@@ -61,14 +60,16 @@ async def running_stack(options: StackOptions, say: Say) -> AsyncIterator[Stack]
     Raises:
         CommandError: the folder, the port, the configuration or a program does not allow it.
     """
-    settings = read_settings(options.engine)
+    settings = read_settings()
+    engine, choice = choose_engine(options.engine or settings.engine, server_url=settings.livekit.server_url)
     with held_folder(options.data) as data:
         check_port(options.port)
         url = f"http://{free_ports.LOOPBACK}:{options.port}"
         async with Supervisor(data / "logs", say) as supervisor:
+            say("up", f"media server: {choice}")
             livekit: dict[str, str] = {}
-            if settings.livekit.server_url is None:
-                setup = _prepare_media_server(data, url)
+            if engine is not None:
+                setup = _prepare_media_server(data, url, engine)
                 await supervisor.start(media_server_program(setup))
                 livekit = {
                     "LIVEKIT_SERVER_URL": setup.url,
@@ -84,11 +85,11 @@ async def running_stack(options: StackOptions, say: Say) -> AsyncIterator[Stack]
             yield Stack(url=url, data=data, supervisor=supervisor)
 
 
-def read_settings(engine: Engine | None) -> Settings:
-    """Read `config.toml` and the environment as the orchestrator will, and choose the engine.
+def read_settings() -> Settings:
+    """Read `config.toml` and the environment as the orchestrator will.
 
     Raises:
-        CommandError: a setting is wrong, or asks for what is not built.
+        CommandError: a setting is wrong.
     """
     try:
         settings = load_settings()
@@ -96,8 +97,6 @@ def read_settings(engine: Engine | None) -> Settings:
             settings.media_server()  # key and secret must be there too
     except SettingsError as error:
         raise CommandError(str(error)) from error
-    if (engine or settings.engine) == "embedded":
-        raise CommandError("engine embedded is not built yet; use --engine auto or --engine livekit")
     return settings
 
 
@@ -187,7 +186,7 @@ def worker_programs(data: Path, url: str, settings: Settings) -> tuple[Program, 
 def media_server_program(setup: media_server.MediaServerSetup) -> Program:
     """Describe the media server of this stack."""
     return Program(
-        name="livekit",
+        name="livekit" if setup.engine == "livekit" else "engine",
         argv=setup.argv,
         env=media_server.clean_environment(os.environ),
         stage=_MEDIA_SERVER,
@@ -199,9 +198,9 @@ def media_server_program(setup: media_server.MediaServerSetup) -> Program:
     )
 
 
-def _prepare_media_server(data: Path, url: str) -> media_server.MediaServerSetup:
+def _prepare_media_server(data: Path, url: str, engine: MediaEngine) -> media_server.MediaServerSetup:
     try:
-        return media_server.prepare(data, webhook_urls=[f"{url}{WEBHOOK_PATH}"])
+        return media_server.prepare(data, engine=engine, webhook_urls=[f"{url}{WEBHOOK_PATH}"])
     except OSError as error:
         raise CommandError(
             f"the data folder {data} cannot be written ({error.strerror}); name another: --data DIR"

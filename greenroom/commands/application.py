@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from greenroom.commands import demo, doctor, export, keys, recorder, serve, shred, up, verify, version
+from greenroom.commands import demo, doctor, engine, export, keys, recorder, serve, shred, up, verify, version
 
 
 def build() -> typer.Typer:
@@ -21,6 +21,7 @@ def build() -> typer.Typer:
         ("demo", demo.demo),
         ("serve", serve.serve),
         ("recorder", recorder.recorder),
+        ("engine", engine.engine),
         ("verify", verify.verify),
         ("export", export.export),
         ("shred", shred.shred),

@@ -18,7 +18,8 @@ EngineOption = Annotated[
     typer.Option(
         "--engine",
         metavar="ENGINE",
-        help="Media server: auto (the configured one, else one of its own) or livekit. Unset: as configured.",
+        help="Media server: auto (the configured one, else livekit-server when it is there, else the embedded"
+        " one), livekit or embedded. Unset: as configured.",
     ),
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object on the last line.")]

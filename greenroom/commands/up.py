@@ -13,7 +13,8 @@ from greenroom.console import say
 from greenroom.errors import CommandError
 
 if TYPE_CHECKING:
-    from greenroom.stack import Engine, StackOptions
+    from greenroom.embedded_engine import Engine
+    from greenroom.stack import StackOptions
 
 _ENGINES: Final[dict[str, Engine]] = {"auto": "auto", "livekit": "livekit", "embedded": "embedded"}
 
@@ -46,7 +47,7 @@ def engine_named(name: str | None) -> Engine | None:
     if name is None:
         return None
     if name not in _ENGINES:
-        raise CommandError(f"engine {name!r} is not known; use auto or livekit")
+        raise CommandError(f"engine {name!r} is not known; use auto, livekit or embedded")
     return _ENGINES[name]
 
 

@@ -178,7 +178,7 @@ async def test_json_answers_in_livekits_form(url: str, world: World) -> None:
         ("MutePublishedTrack", {"room": "tea", "identity": "x"}, 404, "not_found"),
         ("PerformRpc", {"room": "tea"}, 501, "unimplemented"),
         ("MoveParticipant", {"room": "tea"}, 501, "unimplemented"),
-        ("Nothing", {}, 501, "unimplemented"),
+        ("Nothing", {}, 404, "bad_route"),
     ],
 )
 async def test_what_is_wrong_or_not_done_is_said_in_a_code(

@@ -7,6 +7,7 @@ from livekit.protocol import models
 
 from engine import tokens
 from engine.limits import JoinRefusedError, TooLongError
+from engine.rooms import Rooms
 from engine.tokens import Claims, Grants
 from tests.engine.clients import KEY, World, claims_for, published, seen
 
@@ -82,10 +83,18 @@ def test_a_token_opens_its_room_only(world: World) -> None:
     assert world.rooms.room_to_join(claims_for("ada")) is room
     no_join = Claims(iss="tests", exp=0, sub="ada", video=Grants(room="tea"))
     refused = [(claims_for("ada", room="none"), 404), (claims_for(""), 400), (no_join, 401)]
+    refused.append((claims_for("ada", room=""), 400))
     for claims, status in refused:
         with pytest.raises(JoinRefusedError) as answer:
             world.rooms.room_to_join(claims)
         assert answer.value.status == status
+
+
+def test_a_join_makes_its_room_only_where_that_is_wanted(world: World) -> None:
+    rooms = Rooms(KEY, world.events.append, auto_create=True)
+    made = rooms.room_to_join(claims_for("ada"))
+    assert rooms.room_to_join(claims_for("bob")) is made
+    assert world.names() == ["room_started"]
 
 
 def test_a_name_that_is_too_long_makes_no_room(world: World) -> None:

@@ -83,7 +83,6 @@ def test_up_in_a_folder_that_cannot_be_made(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "variables", "word"),
     [
-        (("--engine", "embedded"), {}, "not built yet"),
         (("--engine", "asterisk"), {}, "'asterisk' is not known"),
         ((), {"SERVER_PORT": "many"}, "SERVER_PORT"),
         (

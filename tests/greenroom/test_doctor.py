@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from greenroom import free_ports
+from greenroom import free_ports, media_binary
 from greenroom.data_folder import held_folder
 from greenroom.doctor import Finding, examine
 
@@ -16,9 +16,21 @@ def finding(name: str, data: Path, port: int | None = None) -> Finding:
     return next(one for one in examine(data, port or free_ports.free_port()) if one.name == name)
 
 
-def test_on_a_machine_that_is_set_up_nothing_but_the_media_server_may_be_missing(tmp_path: Path) -> None:
+def test_on_a_machine_that_is_set_up_nothing_is_missing(tmp_path: Path) -> None:
     missing = {one.name for one in examine(tmp_path, free_ports.free_port()) if one.state == "missing"}
-    assert missing <= {"livekit-server"}
+    assert missing == set()
+
+
+def test_without_livekit_server_the_embedded_engine_is_what_is_found(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(media_binary, "TOOLS_DIR", tmp_path)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert finding("livekit-server", tmp_path).state == "info"
+    settings = finding("settings", tmp_path)
+    assert (settings.state, "embedded engine" in settings.found) == ("ok", True)
+    monkeypatch.setenv("ENGINE", "livekit")
+    assert finding("settings", tmp_path).state == "missing"
 
 
 def test_what_is_missing_has_a_fix_and_nothing_else_has(tmp_path: Path) -> None:

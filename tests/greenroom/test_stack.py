@@ -23,28 +23,16 @@ from orchestrator.settings import Settings, load_settings
 SECRET = "s" * 40
 
 
-def test_the_embedded_engine_is_refused_wherever_it_is_asked_for(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.chdir(tmp_path)
-    with pytest.raises(CommandError, match="not built yet; use --engine auto or --engine livekit"):
-        read_settings("embedded")
-    (tmp_path / "config.toml").write_text('engine = "embedded"\n')
-    with pytest.raises(CommandError, match="not built yet"):
-        read_settings(None)
-    assert read_settings("livekit").engine == "embedded"  # the option wins
-
-
 def test_a_media_server_of_ones_own_needs_its_key_and_secret(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("LIVEKIT_URL", "wss://media.example")
     monkeypatch.setenv("LIVEKIT_API_KEY", "key")
     with pytest.raises(CommandError, match="LIVEKIT_API_SECRET"):
-        read_settings(None)
+        read_settings()
     monkeypatch.setenv("LIVEKIT_API_SECRET", "weak")
     with pytest.raises(CommandError, match="LIVEKIT_API_SECRET has 4 characters"):
-        read_settings(None)
+        read_settings()
     monkeypatch.setenv("LIVEKIT_API_SECRET", SECRET)
-    assert read_settings(None).livekit.server_url == "wss://media.example"
+    assert read_settings().livekit.server_url == "wss://media.example"
 
 
 def test_a_taken_port_is_one_sentence_with_the_fix() -> None:
@@ -76,9 +64,9 @@ def test_the_orchestrator_keeps_everything_in_the_data_folder() -> None:
 def test_recordings_lie_in_the_data_folder_unless_another_place_is_configured(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    assert chunk_store_of(read_settings(None), Path("/data")) == "/data/recordings"
+    assert chunk_store_of(read_settings(), Path("/data")) == "/data/recordings"
     monkeypatch.setenv("CHUNK_STORAGE_PATH", "s3://bucket/prefix")
-    assert chunk_store_of(read_settings(None), Path("/data")) == "s3://bucket/prefix"
+    assert chunk_store_of(read_settings(), Path("/data")) == "s3://bucket/prefix"
 
 
 def test_workers_are_told_where_the_orchestrator_is_and_no_secret_of_livekit(
