@@ -81,6 +81,7 @@ class Stage:
         into: rtc.Room | None = None,
         options: rtc.RoomOptions | None = None,
         jwt: str = "",
+        url: str = "",
         **given: Any,
     ) -> rtc.Room:
         """Join by the SDK; who is still there when the test ends leaves then.
@@ -90,11 +91,12 @@ class Stage:
             into: the room object, when somebody listens to it already.
             options: of the SDK.
             jwt: the token; one is signed of ``given`` when there is none.
+            url: another way to the engine.
         """
         room = rtc.Room() if into is None else into
         async with asyncio.timeout(WITHIN_S):
             await room.connect(
-                self.engine.url, jwt or self.token(identity, **given), options or rtc.RoomOptions()
+                url or self.engine.url, jwt or self.token(identity, **given), options or rtc.RoomOptions()
             )
         self._leaving.push_async_callback(leave, room)
         return room
