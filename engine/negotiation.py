@@ -218,7 +218,8 @@ class Negotiation:
         number, codec = next(iter(codecs.items()))
         rid = section.top_layer()
         numbers = section.extensions()
-        use = Use(direction="recvonly", codecs={number: codec}, extensions=numbers, rid=rid)
+        answered = codec.asked(dtx=not track.info.disable_dtx, stereo=track.info.stereo)
+        use = Use(direction="recvonly", codecs={number: answered}, extensions=numbers, rid=rid)
         forwarder = track.media = Forwarder(media.peer, codec, level_id=numbers.get(LEVEL, 0))
         media.expect(
             forwarder,
@@ -229,6 +230,7 @@ class Negotiation:
             ssrcs=section.ssrcs(),
         )
         track.info.mime_type, track.info.mid = codec.mime, section.mid
+        track.info.simulcast = bool(rid) or len(section.ssrcs()) > 1
         track.info.codecs.add(mime_type=codec.mime, mid=section.mid, cid=track.cid, layers=track.info.layers)
         self._published[section.mid] = _Published(track=track, use=use)
         ready.append(track)

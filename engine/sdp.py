@@ -6,7 +6,7 @@ Source: RFC 9429 section 5 (offers and answers), RFC 8843 (BUNDLE), RFC 8853 (si
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Final
 
@@ -46,6 +46,14 @@ class Codec:
         """Give one parameter of its fmtp."""
         pairs = (one.strip().partition("=") for one in self.fmtp.split(";"))
         return next((value for key, _, value in pairs if key == name), default)
+
+    def asked(self, *, dtx: bool, stereo: bool) -> Codec:
+        """Give it as it stands in the answer to who sends Opus: clients leave both to the server."""
+        if self.name != "opus":
+            return self
+        kept = [one for one in self.fmtp.split(";") if one.partition("=")[0] not in ("usedtx", "stereo", "")]
+        wanted = ["usedtx=1"] * dtx + ["stereo=1"] * stereo
+        return replace(self, fmtp=";".join(kept + wanted))
 
     def decodes(self, other: Codec) -> bool:
         """Whether who decodes this decodes ``other``; an H.264 profile more is not looked at."""

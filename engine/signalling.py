@@ -166,7 +166,7 @@ class Client:
                 async with asyncio.timeout(SEND_S):
                     await socket.send_bytes(message)
         except (TimeoutError, ConnectionError) as error:
-            _log.info("%s takes no messages: %s", self._participant.identity, type(error).__name__)
+            _log.debug("%s takes no messages: %s", self._participant.identity, type(error).__name__)
         await socket.close()
 
     async def _listen(self, socket: web.WebSocketResponse) -> models.DisconnectReason:

@@ -124,3 +124,10 @@ def test_each_codec_has_a_payload_type_of_its_own_until_there_are_no_more() -> N
     assert numbered(codecs[5], taken) == 101
     with pytest.raises(SdpError, match="32 codecs"):
         numbered(codecs[32], taken)
+
+
+def test_silence_is_left_out_by_who_is_told_to_in_the_answer() -> None:
+    opus = read(section("audio", "0")).sections[0].codecs()[111]
+    assert opus.asked(dtx=True, stereo=False).fmtp == "minptime=10;useinbandfec=1;usedtx=1"
+    assert opus.asked(dtx=True, stereo=True).asked(dtx=False, stereo=False) == opus
+    assert H264.asked(dtx=True, stereo=True) == H264
