@@ -49,6 +49,7 @@ class CheckedRecording:
     report: VerificationReport
     attempts: list[VerifiedAttempt]
     manifest: Manifest | None
+    unread: int = 0  # of the bad files, those that the store did not give: they may be good
 
 
 def verify_recording(
@@ -114,6 +115,7 @@ class _Verification:
     problems: list[Problem] = field(default_factory=list)
     ignored: list[Problem] = field(default_factory=list)
     unlisted: int = 0
+    unread: int = 0
     other_signer: list[str] = field(default_factory=list)
     bytes_done: int = 0
     custody: CustodyRecord | None = None  # the last record of the chain
@@ -136,7 +138,7 @@ class _Verification:
             self.ignored.append(Problem(name, "what a put that was cut short left behind"))
         if self.unlisted:
             self.problems.append(Problem("…", f"{self.unlisted} more files are bad"))
-        return CheckedRecording(self._report(manifest, attempts), attempts, manifest)
+        return CheckedRecording(self._report(manifest, attempts), attempts, manifest, self.unread)
 
     def _read_manifest(self) -> Manifest | None:
         if not self.listing.has_manifest:
@@ -247,6 +249,8 @@ class _Verification:
     def _blame(self, name: str, error: Exception) -> None:
         if isinstance(error, OtherSignerError):
             self.other_signer.append(name)
+        if isinstance(error, StoreError):
+            self.unread += 1
         if len(self.problems) >= MAX_PROBLEMS:
             self.unlisted += 1
         else:

@@ -26,7 +26,7 @@ from vault.open_recording import OpenRecording, PlayRun
 from vault.ports import ChunkStore, KeyRing
 from vault.proofs import AttemptProver
 from vault.segment_index import Segment
-from vault.verification import check_recording
+from vault.verification import OnProgress, check_recording
 from vault.verification_report import VerificationReport
 
 MAX_OPEN: Final = 32
@@ -114,8 +114,14 @@ class Playback:
         """Give what counts of a recording; needs the public key only. Raises as `open`."""
         return await self.read(lambda: self._closing(recording_id))
 
-    async def verify(self, recording_id: RecordingId) -> VerificationReport:
+    async def verify(
+        self, recording_id: RecordingId, *, on_progress: OnProgress = lambda done, total: None
+    ) -> VerificationReport:
         """Check every file of a recording; needs the public key only.
+
+        Args:
+            recording_id: which.
+            on_progress: told of bytes done and bytes to do after each file, on a thread.
 
         Raises:
             NotARecordingError: there is none of this id.
@@ -125,11 +131,15 @@ class Playback:
         """
 
         def verify(check: Callable[[], None]) -> VerificationReport:
+            def progressed(done: int, total: int) -> None:
+                check()
+                on_progress(done, total)
+
             return check_recording(
                 self._store.files(recording_id),
                 self._open_keys().public_key,
                 recording_id=recording_id,
-                on_progress=lambda done, total: check(),
+                on_progress=progressed,
             ).report
 
         return await self._long.run(verify, deadline_s=LONG_DEADLINE_S)

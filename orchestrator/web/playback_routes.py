@@ -1,4 +1,4 @@
-"""Routes that tell what a recording holds and prove it: manifest, verification, proofs, tracks, segments."""
+"""Routes that tell what a recording holds and prove it: manifest, proofs, tracks, segments."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ from typing import Any, Final
 import msgspec
 from aiohttp import web
 
-from orchestrator.service.playback import report_fields
 from orchestrator.web.errors import rfc3339
 from orchestrator.web.playback_errors import TrackNotFoundError, recording_id_of, translated
 from orchestrator.web.services import SERVICES
@@ -36,13 +35,6 @@ async def get_manifest(request: web.Request) -> web.Response:
             "checkpoints": heads,
         }
     )
-
-
-async def verify_recording(request: web.Request) -> web.Response:
-    """Check every file of a recording against the signing key; the report of `greenroom verify --json`."""
-    recording_id = recording_id_of(request)
-    with translated(recording_id):
-        return _json(report_fields(await request.app[SERVICES].playback.verify(recording_id)))
 
 
 async def prove_chunk(request: web.Request) -> web.Response:

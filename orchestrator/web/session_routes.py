@@ -21,7 +21,7 @@ from orchestrator.web.request_keys import request_key
 from orchestrator.web.services import SERVICES, Services
 from orchestrator.web.session_checks import IsService, check_token_request, new_session
 from orchestrator.web.session_view import session_json
-from orchestrator.web.sse import STREAM_HEADERS, WRITE_DEADLINE_S, EventStreams
+from orchestrator.web.sse import STREAM_HEADERS, WRITE_DEADLINE_S, EventStreams, write_frames
 from sdk.wire import CreateSession, Ready, SessionCreated, TokenGranted, TokenRequest
 
 STREAMS: Final = web.AppKey("streams", EventStreams)
@@ -61,7 +61,7 @@ async def streaming_create(request: web.Request) -> web.StreamResponse:
     response = web.StreamResponse(headers=STREAM_HEADERS)
     await response.prepare(request)
     data = _encode({"type": "SessionCreated", **msgspec.to_builtins(_created(created))})
-    await _write(response, sse_frame("session_created", data))
+    await write_frames(response, sse_frame("session_created", data))
     await _tell_until_ready(response, services, created.session.id)
     await asyncio.wait_for(response.write_eof(), WRITE_DEADLINE_S)
     return response
@@ -130,7 +130,7 @@ async def _tell_until_ready(response: web.StreamResponse, services: Services, se
             changed.clear()
             session = await services.sessions.get(session_id)
             last = _last_frame(session, is_stopping=services.feed.is_stopping)
-            await _write(response, last or _WAITING)
+            await write_frames(response, last or _WAITING)
             if last is not None:
                 return
             try:
@@ -184,8 +184,3 @@ def _session_id(request: web.Request) -> SessionId:
 
 def _json(body: bytes) -> web.Response:
     return web.Response(body=body, content_type="application/json")
-
-
-async def _write(response: web.StreamResponse, frames: bytes) -> None:
-    async with asyncio.timeout(WRITE_DEADLINE_S):
-        await response.write(frames)

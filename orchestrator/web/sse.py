@@ -124,7 +124,7 @@ class EventStreams:
             first = start.gap
             if not first and start.after:
                 first = keep_alive_frame(position_of(self._feed.generation, start.after))
-            await _write(response, _RETRY + first)
+            await write_frames(response, _RETRY + first)
             await self._follow(response, outlet, session_id, start.after, is_over=is_over)
             await asyncio.wait_for(response.write_eof(), WRITE_DEADLINE_S)
         except (TimeoutError, ConnectionResetError):
@@ -202,7 +202,7 @@ class EventStreams:
                 return after
             if page.events:
                 frames = [encode_frame(page.generation, event).data for event in page.events]
-                await _write(response, b"".join(frames))
+                await write_frames(response, b"".join(frames))
                 after = page.events[-1].seq
             if len(page.events) < PAGE:
                 return max(after, tail)
@@ -229,7 +229,13 @@ def _is_number(text: str) -> bool:
     return text.isascii() and text.isdigit() and len(text) <= 18
 
 
-async def _write(response: web.StreamResponse, frames: bytes) -> None:
+async def write_frames(response: web.StreamResponse, frames: bytes) -> None:
+    """Write to one reader, which must take it in time.
+
+    Raises:
+        TimeoutError: it does not read.
+        ConnectionResetError: it is gone.
+    """
     async with asyncio.timeout(WRITE_DEADLINE_S):
         await response.write(frames)
 

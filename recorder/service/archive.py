@@ -16,7 +16,7 @@ from recorder.service.reserve import Reserve
 from vault.completion import RecordingFacts, complete_recording, settle_recording
 from vault.core.ids import parse_recording_id
 from vault.core.manifest import AttemptClose, CaptureMode, Gap
-from vault.errors import VaultError
+from vault.errors import StoreError, VaultError
 from vault.listing import read_listing
 from vault.ports import ChunkStore, KeyRing
 from vault.recovery import recover_attempt
@@ -139,13 +139,19 @@ class Archive:
 
         Returns:
             Empty when the recording is complete and good, else one sentence.
+
+        Raises:
+            StoreError: the store did not give all of it; worth trying again.
         """
-        report = check_recording(
+        checked = check_recording(
             self.store.files(parse_recording_id(recording_id)),
             self.key_ring.public_key,
             recording_id=parse_recording_id(recording_id),
-        ).report
+        )
+        report = checked.report
         if report.status == "complete":
             return ""
+        if checked.unread:
+            raise StoreError(f"{checked.unread} files could not be read to be verified")
         bad = report.first_bad
         return f"{bad.file}: {bad.reason}" if bad is not None else "the recording has no manifest"

@@ -7,13 +7,14 @@ from pathlib import Path
 import pytest
 
 from recorder.service.archive import Archive
-from tests.fakes.chunk_stores import MemoryChunkStore
+from tests.fakes.chunk_stores import MemoryChunkStore, MemoryRecording
 from tests.fakes.encoders import FakeEncoders
 from vault.adapters.key_files import KeyFiles
 from vault.core.ids import RecordingId
 from vault.core.manifest import Gap
 from vault.core.prologue import TrackPrologue
-from vault.errors import IntegrityError
+from vault.errors import IntegrityError, StoreError
+from vault.ports import RecordingFiles
 
 RECORDING = RecordingId("11111111-2222-4333-8444-555555555555")
 WALL_US = 1_795_000_000_000_000
@@ -127,3 +128,36 @@ def test_a_damaged_attempt_is_named(archive: Archive) -> None:
     with pytest.raises(IntegrityError, match="1/chunk-0000000002"):
         archive.close_earlier(RECORDING, before=2)
     assert archive.verify(RECORDING).startswith("1/chunk-0000000002: ")
+
+
+class AwayChunks(MemoryRecording):
+    """Gives everything but chunks, as a store does that goes away in the middle."""
+
+    def read(self, name: str, *, max_bytes: int) -> bytes:
+        if "chunk-" in name:
+            raise StoreError("no answer")
+        return super().read(name, max_bytes=max_bytes)
+
+
+class AwayStore(MemoryChunkStore):
+    is_away = False
+
+    def files(self, recording_id: RecordingId) -> RecordingFiles:
+        kind = AwayChunks if self.is_away else MemoryRecording
+        return kind(self.recordings.get(recording_id, {}))
+
+
+def test_a_store_that_goes_away_while_it_is_verified_is_no_damage(tmp_path: Path) -> None:
+    store = AwayStore()
+    archive = Archive(store, KeyFiles.create_or_open(tmp_path / "keys"), "memory:")
+    leave_behind(archive, 1)
+    closes = archive.close_earlier(RECORDING, before=2)
+    archive.complete(RECORDING, session_id="s", closes=closes, cut_marks_us=[], gaps=[], capture="decoded")
+    store.is_away = True
+    with pytest.raises(StoreError, match="files could not be read to be verified"):
+        archive.verify(RECORDING)
+    store.is_away = False
+    assert archive.verify(RECORDING) == ""
+    name, stored = "1/chunk-0000000001", store.recordings[RECORDING]
+    stored[name] = bytes([stored[name][0] ^ 1]) + stored[name][1:]
+    assert archive.verify(RECORDING).startswith(f"{name}: ")  # damage is damage
