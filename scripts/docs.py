@@ -7,7 +7,7 @@ A page has a module `scripts/NAME_page.py` beside this file with `PAGE`, its pat
 from __future__ import annotations
 
 import argparse
-import importlib.util
+import importlib
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -36,13 +36,10 @@ def main() -> int:
 def pages() -> Iterator[tuple[Path, str]]:
     """Give the path and the text of every page, in order of their names."""
     for source in sorted(Path(__file__).parent.glob("*_page.py")):
-        spec = importlib.util.spec_from_file_location(source.stem, source)
-        assert spec is not None
-        assert spec.loader is not None
-        module = importlib.util.module_from_spec(spec)
-        spec.loader.exec_module(module)
+        module = importlib.import_module(f"scripts.{source.stem}")
         yield ROOT / module.PAGE, module.render()
 
 
 if __name__ == "__main__":
+    sys.path.insert(0, str(ROOT))  # for pages that use one another
     sys.exit(main())
