@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, Final
 
 LONGEST_LINE: Final = 180  # characters; the whole line stands in the log file
+LONGEST_REASON: Final = 1000  # of a sentence that ends everything: its fix stands at its end
 _MOST_BYTES: Final = (
     64 * 1024
 )  # of one log shown at a time; a program that says more is cut short, not waited for
@@ -31,12 +32,13 @@ def say(name: str, text: str) -> None:
         sys.stderr = open("/dev/null", "w", encoding="utf-8")  # noqa: SIM115 - for the rest of this process
 
 
-def shorten(line: str, *, errors_only: bool = False) -> str | None:
+def shorten(line: str, *, errors_only: bool = False, longest: int = LONGEST_LINE) -> str | None:
     """Make a log line fit for the terminal; JSON becomes text.
 
     Args:
         line: as the program wrote it, without its end of line.
         errors_only: leave out what is less than an error (only JSON lines say what they are).
+        longest: characters shown.
 
     Returns:
         The text, or None when there is nothing to show.
@@ -54,7 +56,7 @@ def shorten(line: str, *, errors_only: bool = False) -> str | None:
             text = _as_text(entry, level)
     if not text:
         return None
-    return text if len(text) <= LONGEST_LINE else text[: LONGEST_LINE - 1] + "…"
+    return text if len(text) <= longest else text[: longest - 1] + "…"
 
 
 class LogFollower:

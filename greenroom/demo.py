@@ -8,7 +8,6 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
-from urllib.parse import unquote, urlsplit
 
 from greenroom.demo_events import RECORDING_ENDED, FollowedSession, following
 from greenroom.demo_report import (
@@ -24,8 +23,11 @@ from greenroom.synthetic_participant import ParticipantError, SyntheticParticipa
 from greenroom.synthetic_reading import MediaReading, ReadingError, read_media
 from sdk.client import Client
 from sdk.errors import SdkError
-from vault.errors import NotARecordingError, VaultError
+from vault.core.store_location import DirLocation, parse_location, recording_place
+from vault.errors import VaultError
 from vault.export import export_recording
+from vault.listing import read_listing
+from vault.stores import open_recording
 from vault.verification import verify_recording
 
 if TYPE_CHECKING:
@@ -82,8 +84,8 @@ async def run_demo(options: DemoOptions, on_progress: OnProgress = lambda text: 
     try:
         async with Client(options.url) as client:
             await _hold_session(client, options, report, on_progress)
-            store = await _store_of(client, report.session_id)
-        await _examine(options, report, store, on_progress)
+            place = await _place_of(client, report.session_id, options.data_dir)
+        await _examine(options, report, place, on_progress)
     except (SdkError, ParticipantError, ReadingError, VaultError) as error:
         stopped = str(error)
     report.problems = ([stopped] if stopped else []) + check(report)
@@ -151,28 +153,36 @@ async def _publish(
     report.frames_published, report.frames_skipped = published.frames, published.skipped
 
 
-async def _store_of(client: Client, session_id: str) -> str:
-    """Where the recorder says that the recording is: ``<store>/<recording_id>``, a URL."""
+async def _place_of(client: Client, session_id: str, data_dir: Path) -> str:
+    """Where the recording is, as commands take it; "" when nobody made one."""
     view = await client.session(session_id)
     recording = view.get("recording") or {}
     store, recording_id = str(recording.get("store", "")), str(recording.get("recording_id", ""))
-    return f"{store.rstrip('/')}/{recording_id}" if recording_id else ""
+    if not recording_id or not store:
+        return ""
+    return await asyncio.to_thread(_place_in, store, recording_id, data_dir)
 
 
-async def _examine(options: DemoOptions, report: DemoReport, store: str, on_progress: OnProgress) -> None:
+def _place_in(store: str, recording_id: str, data_dir: Path) -> str:
+    """Take the recorder's word, unless its folder is one of another machine."""
+    location = parse_location(store)
+    if isinstance(location, DirLocation) and not Path(location.path).is_dir():
+        location = DirLocation(str(data_dir / "recordings"))
+    return recording_place(location, recording_id)
+
+
+async def _examine(options: DemoOptions, report: DemoReport, place: str, on_progress: OnProgress) -> None:
     """Verify, export and decode, each in a thread."""
-    if not store:
+    if not place:
         return
-    if not store.startswith("file:"):
-        raise NotARecordingError(f"the demo opens folders only: run `greenroom verify '{store}'`")
-    path = _folder_of(store, options.data_dir)
     keys = await asyncio.to_thread(open_keys, options.data_dir / "keys")
-    on_progress(f"verifying {path}")
-    report.recording = await asyncio.to_thread(_verify, path, keys.public_key)
+    on_progress(f"verifying {place}")
+    report.recording = await asyncio.to_thread(_verify, place, keys.public_key)
     on_progress("exporting")
     folder = options.data_dir / "exports"
     await asyncio.to_thread(folder.mkdir, parents=True, exist_ok=True)
-    exported = await asyncio.to_thread(export_recording, path, keys, folder / f"{path.name}.mp4")
+    out = folder / f"{report.recording.id}.mp4"
+    exported = await asyncio.to_thread(export_recording, place, keys, out)
     report.export = DemoExport(
         path=str(exported.path),
         duration_s=round(exported.duration_s, 3),
@@ -184,15 +194,15 @@ async def _examine(options: DemoOptions, report: DemoReport, store: str, on_prog
     on_progress(f"it plays in a browser at {options.url.rstrip('/')}/recordings/{report.recording.id}/play")
 
 
-def _verify(path: Path, public_key: VerifyKey) -> DemoRecording:
-    verified = verify_recording(path, public_key)
-    files = [file for file in path.rglob("*") if file.is_file()]
+def _verify(place: str, public_key: VerifyKey) -> DemoRecording:
+    verified = verify_recording(place, public_key)
+    listing = read_listing(open_recording(place)[0])
     return DemoRecording(
         id=verified.recording_id,
-        path=str(path),
+        path=place,
         mode=verified.capture,
-        chunks=sum(file.name.startswith("chunk-") for file in files),
-        bytes=sum(file.stat().st_size for file in files),
+        chunks=sum(len(attempt.leaves) for attempt in listing.attempts.values()),
+        bytes=listing.total_bytes,
         tree_size=sum(attempt.size for attempt in verified.attempts),
         root=verified.root,
         verified=verified.status == "complete",
@@ -211,13 +221,6 @@ def _decoded(media: MediaReading) -> DemoDecoded:
         counter_monotonic=media.is_monotonic,
         av_offset_ms=media.av_offset_ms,
     )
-
-
-def _folder_of(store: str, data_dir: Path) -> Path:
-    parts = urlsplit(store)
-    if parts.scheme == "file" and (folder := Path(unquote(parts.path))).is_dir():
-        return folder
-    return data_dir / "recordings" / store.rsplit("/", 1)[-1]
 
 
 async def _quietly(asking: Awaitable[None]) -> None:

@@ -37,13 +37,15 @@ def open_keys(key_dir: Path) -> KekRing:
     Raises:
         CommandError: a setting is wrong, or the keys cannot be opened.
     """
+    from vault.adapters.key_files import PUBLIC_KEY_NAME
     from vault.errors import KeyFileError
     from vault.opening_keys import open_key_ring
 
     try:
         return open_key_ring(replace(configured().encryption.keys, key_dir=key_dir))
     except KeyFileError as error:
-        raise CommandError(f"{error}; name the folder of the keys: --key-dir DIR") from error
+        hint = "" if (key_dir / PUBLIC_KEY_NAME).exists() else "; name the folder of the keys: --key-dir DIR"
+        raise CommandError(f"{error}{hint}") from error
 
 
 def open_store(place: str) -> ChunkStore:

@@ -13,7 +13,7 @@ from types import TracebackType
 from typing import IO, Any, Final, Self, TypeVar
 
 from greenroom import die_with_parent
-from greenroom.console import LogFollower, last_line, shorten
+from greenroom.console import LONGEST_REASON, LogFollower, last_line, shorten
 from greenroom.errors import CommandError
 
 MISUSE: Final = 2  # exit code of a program that was configured wrongly: starting it again changes nothing
@@ -172,7 +172,7 @@ class Supervisor:
                 return
             if code == MISUSE:
                 line = await asyncio.to_thread(last_line, child.log_path, child.log_start)
-                sentence = shorten(line.removeprefix("greenroom: "))
+                sentence = shorten(_without_names(line, child.program.name), longest=LONGEST_REASON)
                 self._fail(child, sentence or f"it ended with code 2; see {child.log_path}")
                 return
             pause_s = 0.5 if time.monotonic() - started > STEADY_S else pause_s
@@ -208,7 +208,7 @@ class Supervisor:
                     return
             if child.deaths >= TRIES_TO_BE_READY:
                 line = await asyncio.to_thread(last_line, child.log_path, child.log_start)
-                shown = shorten(line)
+                shown = shorten(line, longest=LONGEST_REASON)
                 self._fail(
                     child, f"it ended {child.deaths} times at its start: {shown}; see {child.log_path}"
                 )
@@ -265,6 +265,11 @@ def _send(process: asyncio.subprocess.Process | None, signum: int) -> None:
             process.send_signal(signum)
         except ProcessLookupError:
             pass  # ended this moment
+
+
+def _without_names(line: str, name: str) -> str:
+    """Take away whose sentence it is: `_fail` says it."""
+    return line.removeprefix("greenroom: ").removeprefix(f"greenroom {name}: ")
 
 
 def _cause(code: int) -> str:

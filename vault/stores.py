@@ -61,7 +61,7 @@ def open_recording(place: str) -> tuple[RecordingFiles, RecordingId | None]:
         case DirLocation(path):
             folder = Path(path)
             if not folder.is_dir():
-                raise NotARecordingError(f"{folder} is not a folder")
+                raise NotARecordingError(f"{folder} is not a folder; name one recording, STORE/RECORDING_ID")
             name = folder.resolve().name
             return DirRecording(folder), RecordingId(name) if is_recording_id(name) else None
         case S3Location():

@@ -74,9 +74,12 @@ def verify_recording(
         StoreError: it cannot be listed.
     """
     files, expected = open_recording(str(place))
-    return check_recording(
-        files, public_key, recording_id=expected, against=against, on_progress=on_progress
-    ).report
+    try:
+        return check_recording(
+            files, public_key, recording_id=expected, against=against, on_progress=on_progress
+        ).report
+    except NotARecordingError as error:
+        raise NotARecordingError(f"{place}: {error}") from None
 
 
 def check_recording(
@@ -98,7 +101,7 @@ def check_recording(
     """
     listing = read_listing(files)
     if listing.is_empty:
-        raise NotARecordingError("this place holds no file of a recording")
+        raise NotARecordingError("there is no file of a recording; name one, STORE/RECORDING_ID")
     if recording_id is None:
         recording_id = find_recording_id(files, listing)
     return _Verification(files, listing, public_key, recording_id, tuple(against), on_progress).run()

@@ -149,7 +149,10 @@ class VerificationReport:
             for attempt in self.attempts:
                 yield _attempt_sentence(attempt)
             for track in self.tracks:
-                yield _track_sentence(track)
+                if self.capture == "upload":
+                    yield _upload_sentence(track)
+                else:
+                    yield _track_sentence(track)
         for ignored in self.ignored:
             yield f"Ignored {ignored.file}: {ignored.reason}."
 
@@ -168,6 +171,14 @@ def _attempt_sentence(attempt: AttemptReport) -> str:
     if attempt.unacknowledged:
         text += f"; {attempt.unacknowledged} more are good but not acknowledged"
     return text + "."
+
+
+def _upload_sentence(track: TrackReport) -> str:
+    """A chunk of an upload lies at its index and lasts for one; docs/RECORDING.md §15."""
+    return (
+        f"Upload of attempt {track.attempt}: {track.recorded_s:.0f} chunks of {track.expected_s:.0f} from the"
+        " first index to the last."
+    )
 
 
 def _track_sentence(track: TrackReport) -> str:

@@ -33,6 +33,7 @@ class CatalogRecord:
         session_id: whose; of an adopted one what its manifest says.
         store: where it lies, as its maker says; "" before it wrote anything.
         mode: passthrough, decoded or upload; "" when nobody said.
+        format: of what the recorder encodes, and of exports; "" when nobody said.
         checkpoints: the last known tree head of each attempt, rising.
         stats: measured over all attempts; ``duration_s`` and ``bytes`` among them once anything is known.
         detail: why it failed.
@@ -45,6 +46,7 @@ class CatalogRecord:
     status: RecordingStatus
     store: str = ""
     mode: str = ""
+    format: str = ""
     checkpoints: tuple[Checkpoint, ...] = ()
     stats: dict[str, float] = field(default_factory=dict)
     detail: str = ""
@@ -231,6 +233,7 @@ def record_of(session_id: SessionId, recording: Recording) -> CatalogRecord:
         status=recording.status,
         store=recording.store,
         mode=recording.mode,
+        format=recording.format,
         checkpoints=recording.checkpoints,
         stats=recording.all_stats,
         detail=recording.detail,

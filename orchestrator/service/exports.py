@@ -96,14 +96,22 @@ class Exports:
         self._closing = threading.Event()
         self._thread: threading.Thread | None = None
 
-    def ask(self, recording: OpenRecording, recording_id: RecordingId, audio: AudioForm) -> Export:
+    def ask(
+        self, recording: OpenRecording, recording_id: RecordingId, audio: AudioForm, wish: str = ""
+    ) -> Export:
         """Give the export of a recording as it is now, and begin it unless it is there or under way.
+
+        Args:
+            recording: opened.
+            recording_id: its id.
+            audio: as recorded, or AAC.
+            wish: the container, where it takes the codecs; another word: as `container` says.
 
         Raises:
             BusyError: as many wait as may.
             ExportError: it can never be had; the sentence says why.
         """
-        name = self._name(recording, recording_id, audio)
+        name = self._name(recording, recording_id, audio, wish)
         with self._lock:
             export = self._find(recording_id, name, audio)
             is_over = recording.manifest is None and export is not None and export.state == "ready"
@@ -125,10 +133,12 @@ class Exports:
             self._start()
             return export
 
-    def look(self, recording: OpenRecording, recording_id: RecordingId, audio: AudioForm) -> Export | None:
-        """Give the export of a recording as it is now; None when nobody asked for it."""
+    def look(
+        self, recording: OpenRecording, recording_id: RecordingId, audio: AudioForm, wish: str = ""
+    ) -> Export | None:
+        """Give the export of a recording as it is now; None when nobody asked for it. As for `ask`."""
         with self._lock:
-            return self._find(recording_id, self._name(recording, recording_id, audio), audio)
+            return self._find(recording_id, self._name(recording, recording_id, audio, wish), audio)
 
     def forget(self, recording_id: RecordingId) -> None:
         """Remove all exports of a recording, within a second: it or its keys are deleted. Never waits."""
@@ -157,15 +167,26 @@ class Exports:
         path = self._folder / name
         if path.is_file():  # perhaps made before a restart
             self._start()  # it has to go in time
-            return Export(recording_id=recording_id, audio=audio, name=name, state="ready", path=path)
+            size = path.stat().st_size
+            return Export(
+                recording_id=recording_id,
+                audio=audio,
+                name=name,
+                state="ready",
+                path=path,
+                bytes_done=size,
+                bytes_total=size,
+            )
         return None
 
-    def _name(self, recording: OpenRecording, recording_id: RecordingId, audio: AudioForm) -> str:
+    def _name(self, recording: OpenRecording, recording_id: RecordingId, audio: AudioForm, wish: str) -> str:
         prologues = [run.prologue for track in recording.tracks for run in track.runs]
         if not prologues:
             raise ExportError(f"recording {recording_id} holds no media: nobody published while it was made")
         containers = containers_for(prologues, audio)
-        container = self._container if self._container in containers else containers[0]
+        wishes: list[Container] = [one for one in containers if one == wish]
+        wishes += [one for one in containers if one == self._container]
+        container = [*wishes, *containers][0]
         state = "unfinished" if recording.manifest is None else recording.manifest.root[:16]
         return f"{recording_id}-{state}{'-aac' if audio == 'aac' else ''}.{container}"
 

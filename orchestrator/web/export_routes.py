@@ -7,6 +7,8 @@ from typing import Any, Final
 import msgspec
 from aiohttp import web
 
+from orchestrator.core.errors import RecordingNotFoundError as UnknownRecordingError
+from orchestrator.core.ids import RecordingId
 from orchestrator.service.exports import Export
 from orchestrator.web.errors import FieldProblem, FieldsError
 from orchestrator.web.playback_errors import (
@@ -15,8 +17,9 @@ from orchestrator.web.playback_errors import (
     recording_id_of,
     translated,
 )
-from orchestrator.web.services import SERVICES
+from orchestrator.web.services import SERVICES, Services
 from vault.adapters.pyav_remuxer import AudioForm
+from vault.core.ids import RecordingId as StoredId
 
 _TYPES: Final = {".mp4": "video/mp4", ".webm": "video/webm", ".mkv": "video/x-matroska"}
 
@@ -50,11 +53,20 @@ async def get_export(request: web.Request) -> web.StreamResponse:
 
 async def _export(request: web.Request, *, is_asked: bool) -> Export | None:
     recording_id, audio = recording_id_of(request), _audio(request)
-    playback = request.app[SERVICES].playback
+    services = request.app[SERVICES]
+    playback, wish = services.playback, await _format_of(services, recording_id)
     with translated(recording_id):
         recording = await playback.open(recording_id)  # also: may it still be read at all
         act = playback.exports.ask if is_asked else playback.exports.look
-        return await playback.read(lambda: act(recording, recording_id, audio))
+        return await playback.read(lambda: act(recording, recording_id, audio, wish))
+
+
+async def _format_of(services: Services, recording_id: StoredId) -> str:
+    """Give the format that a recording was started with; "" of one that the catalog does not know."""
+    try:
+        return (await services.catalog.entry(RecordingId(recording_id))).record.format
+    except UnknownRecordingError:
+        return ""
 
 
 def _audio(request: web.Request) -> AudioForm:

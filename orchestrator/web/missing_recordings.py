@@ -26,7 +26,8 @@ async def say_where_it_is(
         return await handler(request)
     except RecordingNotFoundError:
         services = request.app[SERVICES]
-        recording_id = request.match_info.get("recording_id", "")
+        named = request.match_info  # of a chunk: RECORDING.ATTEMPT.LEAF
+        recording_id = named.get("recording_id") or named.get("chunk_id", "").partition(".")[0]
         try:
             entry = await services.catalog.entry(RecordingId(recording_id))
         except UnknownRecordingError:

@@ -122,7 +122,8 @@ async def _proof(
 ) -> dict[str, Any]:
     total = sum(attempt.size for attempt in manifest.attempts)
     if not 0 <= leaf < total:
-        raise FieldsError([FieldProblem("proof", f"{leaf} is no leaf; there are {total}, counted from 0")])
+        sentence = f"{leaf} is no leaf; there are {total}, counted from 0, and it is closed"
+        raise FieldsError([FieldProblem("proof", sentence)])
     for attempt in manifest.attempts:
         if leaf < attempt.size:
             text = await request.app[SERVICES].playback.prove(recording_id, attempt.attempt, leaf)

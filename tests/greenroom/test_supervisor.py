@@ -111,6 +111,13 @@ async def test_a_misconfigured_program_is_not_tried_again_and_its_sentence_is_ou
     assert not any("starting it again" in line for line in console.lines)
 
 
+async def test_a_long_sentence_keeps_its_fix_which_stands_at_its_end(tmp_path: Path) -> None:
+    code = "import sys; print('greenroom child: ' + 'long ' * 60 + 'make it', file=sys.stderr); sys.exit(2)"
+    with pytest.raises(CommandError, match=r"^child: (long ){60}make it$"):
+        async with Supervisor(tmp_path, Console().say) as supervisor:
+            await supervisor.start(program(code, until=lambda: False))
+
+
 async def test_one_that_ends_at_once_every_time_is_given_up(tmp_path: Path) -> None:
     with pytest.raises(
         CommandError, match=r"^child: it ended 3 times at its start: no luck; see .*child\.log$"

@@ -300,7 +300,7 @@ def test_a_manifest_that_says_other_coverage_is_bad() -> None:
 def test_a_place_without_a_recording_is_misuse(tmp_path: Path) -> None:
     with pytest.raises(NotARecordingError, match="is not a folder"):
         verify_recording(tmp_path / "nowhere", RING.public_key)
-    with pytest.raises(NotARecordingError, match="holds no file of a recording"):
+    with pytest.raises(NotARecordingError, match=f"{tmp_path}: there is no file of a recording; name one"):
         verify_recording(tmp_path, RING.public_key)
 
 

@@ -93,3 +93,10 @@ def test_a_shredded_recording_says_by_whom_and_is_good() -> None:
         f"Recording {RECORDING} is good, but its shredding is not finished: 1 key files are left; "
         "shred it again."
     )
+
+
+def test_an_upload_has_chunks_and_no_seconds() -> None:
+    track = TrackReport(attempt=1, track=1, expected_s=5.0, recorded_s=3.0, gaps=1, cut=False)
+    sentences = replace(GOOD, capture="upload", tracks=(track,), ignored=()).sentences()
+    assert sentences[-1] == "Upload of attempt 1: 3 chunks of 5 from the first index to the last."
+    assert not any(" s " in sentence for sentence in sentences)

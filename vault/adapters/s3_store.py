@@ -209,8 +209,14 @@ class S3ChunkStore:
 
     def _store_error(self, error: Exception, path: str) -> StoreError:
         # The client's own text holds what was signed and the key id: only codes of ours to show are taken.
-        reason = _code_of(error) or _status_of(error) or "no answer"
-        return StoreError(f"{path} cannot be read or written in {self._where}: {reason}")
+        status = _status_of(error)
+        reason = _code_of(error) or status or "no answer"
+        fix = (
+            "; check AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and their rights"
+            if status in (401, 403)
+            else ""
+        )
+        return StoreError(f"{path} cannot be read or written in {self._where}: {reason}{fix}")
 
 
 class _S3Recording:

@@ -6,8 +6,8 @@ Source: docs/RECORDER.md (chunk store).
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
-from typing import Final
+from dataclasses import dataclass, replace
+from typing import Final, assert_never
 from urllib.parse import parse_qsl, quote, unquote, urlencode, urlsplit
 
 FORMS: Final = "a folder, file:///FOLDER or s3://BUCKET/PREFIX?endpoint=URL&region=NAME"
@@ -83,6 +83,17 @@ def parse_location(text: str) -> StoreLocation:
     if prefix and not all(_PREFIX_PART.fullmatch(part) for part in prefix.split("/")):
         raise ValueError(f"{prefix!r} is no prefix; its parts have letters, digits, '.', '_' and '-' only")
     return _with_options(S3Location(bucket=parts.netloc, prefix=prefix), parts.query)
+
+
+def recording_place(store: StoreLocation, recording_id: str) -> str:
+    """Write where one recording of a store lies, as commands and `vault.stores.open_recording` read it."""
+    match store:
+        case DirLocation(path):
+            return f"{path.rstrip('/')}/{recording_id}"
+        case S3Location(prefix=prefix):
+            return replace(store, prefix=f"{prefix}/{recording_id}".lstrip("/")).url
+        case other:
+            assert_never(other)
 
 
 def folder_url(path: str) -> str:

@@ -12,6 +12,9 @@ import av
 import pytest
 from aiohttp import ClientSession
 
+from orchestrator.core.catalog import CatalogRecord
+from orchestrator.core.ids import RecordingId, SessionId
+from orchestrator.core.recording import RecordingStatus
 from tests.fakes.counted_media import counted_video, long_sound
 from tests.fakes.recordings import OTHER_RECORDING, RECORDING
 from tests.fakes.stored_recordings import StoredRecordings
@@ -67,6 +70,31 @@ async def test_it_is_made_followed_and_fetched(client: ClientSession, query: str
     async with client.post(EXPORT + query) as answer:
         assert answer.status == 200
         assert (await answer.json())["state"] == "ready"
+
+
+@pytest.mark.parametrize(
+    ("asked", "content_type"), [("mkv", "video/x-matroska"), ("webm", "video/mp4"), ("", "video/mp4")]
+)
+async def test_it_has_the_format_that_the_recording_was_started_with_if_that_takes_its_codecs(
+    stored: StoredRecordings, asked: str, content_type: str
+) -> None:
+    world = World(settings=stored.settings)
+    await world.store.catalog.save(
+        CatalogRecord(
+            recording_id=RecordingId(RECORDING),
+            session_id=SessionId("s"),
+            status=RecordingStatus.COMPLETED,
+            format=asked,
+        )
+    )
+    async with world.running() as client:
+        await made(client)
+        async with client.get(EXPORT) as answer:
+            size = len(await answer.read())
+            assert (answer.status, answer.content_type) == (200, content_type)
+        async with client.post(EXPORT) as answer:
+            told = await answer.json()
+        assert (told["state"], told["bytes_done"], told["bytes_total"]) == ("ready", size, size)
 
 
 async def test_what_nobody_asked_for_is_404_and_says_how(client: ClientSession) -> None:

@@ -19,8 +19,10 @@ from tests.orchestrator.web.world import World, error_of
 COMPLETED = record(id_of(1), status=RecordingStatus.COMPLETED)
 
 
-async def refusal(client: ClientSession, number: int = 1, route: str = "tracks") -> tuple[int, str]:
-    error = await error_of(await client.get(f"/api/v1/recordings/{id_of(number)}/{route}"))
+async def refusal(
+    client: ClientSession, number: int = 1, route: str = "tracks", path: str | None = None
+) -> tuple[int, str]:
+    error = await error_of(await client.get(path or f"/api/v1/recordings/{id_of(number)}/{route}"))
     return error["code"], error["message"]
 
 
@@ -45,12 +47,13 @@ async def test_what_lies_in_another_store_is_503_with_its_name(elsewhere: World,
         assert "lies in s3://elsewhere/recordings, and this orchestrator reads file://" in sentence
 
 
-async def test_what_was_deleted_is_410_with_when_and_why(elsewhere: World) -> None:
+@pytest.mark.parametrize("path", [None, f"/api/v1/storage/chunks/{id_of(1)}.1.0"])
+async def test_what_was_deleted_is_410_with_when_and_why(elsewhere: World, path: str | None) -> None:
     await elsewhere.store.catalog.save(COMPLETED)
     deletion = Deletion(cause="retention", by="retention", asked_at=START, done_at=START)
     await elsewhere.store.catalog.save_custody(COMPLETED.recording_id, Custody(deletion=deletion, version=1))
     async with elsewhere.running() as client:
-        code, sentence = await refusal(client)
+        code, sentence = await refusal(client, path=path)
         assert (code, sentence) == (
             410,
             f"recording {id_of(1)} was deleted at 2026-11-21T12:00:00.000Z (retention)",

@@ -85,6 +85,14 @@ def test_a_server_that_is_not_there_is_worth_another_try() -> None:
     assert time.monotonic() - began < 5
 
 
+@pytest.mark.parametrize("status", [401, 403])
+def test_a_refused_reader_is_told_what_to_look_at(status: int) -> None:
+    told = pytest.raises(StoreError, match=r"SignatureDoesNotMatch; check AWS_ACCESS_KEY_ID")
+    with odd_s3_server(status, "SignatureDoesNotMatch") as location, told as caught:
+        S3ChunkStore(location).files(RECORDING).list_files()
+    assert SECRET_KEY not in str(caught.value)
+
+
 def test_a_404_that_means_the_bucket_is_no_missing_file() -> None:
     with odd_s3_server(404, "NoSuchBucket") as location, pytest.raises(StoreError, match="NoSuchBucket"):
         S3ChunkStore(location).files(RECORDING).read(NAME, max_bytes=9)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from vault.core.store_location import DirLocation, S3Location, folder_url, parse_location
+from vault.core.store_location import DirLocation, S3Location, folder_url, parse_location, recording_place
 
 
 @pytest.mark.parametrize(
@@ -79,3 +79,16 @@ def test_what_is_no_location_is_one_sentence_without_secrets(text: str, words: s
         parse_location(text)
     assert words in str(caught.value)
     assert "hunter2" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("store", "place"),
+    [
+        ("/srv/recordings/", "/srv/recordings/ID"),
+        ("file:///srv/my%20recordings", "/srv/my recordings/ID"),
+        ("s3://bucket", "s3://bucket/ID"),
+        ("s3://bucket/p?endpoint=http://h:1&region=eu-1", "s3://bucket/p/ID?endpoint=http://h:1&region=eu-1"),
+    ],
+)
+def test_a_recording_lies_below_its_store(store: str, place: str) -> None:
+    assert recording_place(parse_location(store), "ID") == place
