@@ -160,6 +160,9 @@ class Peer:
         self._wire.put(None)
         self._port.remove(self)
         self._dtls.remove_all_listeners()
+        # What OpenSSL and libsrtp hold goes now, not when the cycles of aiortc's objects are collected.
+        self._encrypt = self._decrypt = None
+        self._dtls._ssl = self._dtls._rx_srtp = self._dtls._tx_srtp = None  # type: ignore[assignment]
 
     # --- of the port ---
 
