@@ -377,6 +377,8 @@ def _sentence(error: ErrorDetails, values: Mapping[str, Any], variables: Mapping
     cause = error.get("ctx", {}).get("error")
     phrase = error["msg"][:1].lower() + error["msg"][1:]
     reason = str(cause) if error["type"] == "value_error" and cause else phrase
+    if error["type"].startswith("byte_size"):
+        reason = "no size; write bytes or a unit, such as 500MB or 2GiB"
     if "secret" in key or key in _MAY_HOLD_A_PASSWORD:
         return f"{place} {reason}"
     value: Any = values

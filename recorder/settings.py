@@ -118,5 +118,7 @@ def load_settings() -> RecorderSettings:
 def _sentence(error: dict[str, Any]) -> str:
     variable = str(error["loc"][0]) if error["loc"] else "the environment"
     reason = str(error["msg"]).removeprefix("Value error, ").lower()
+    if str(error["type"]).startswith("byte_size"):
+        reason = "it is no size; write bytes or a unit, such as 500MB or 2GiB"
     shown = "" if variable in _MAY_HOLD_A_PASSWORD else f"={error['input']!r}"
     return f"{variable}{shown} cannot be used: {reason}"

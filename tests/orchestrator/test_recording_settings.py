@@ -64,6 +64,14 @@ def test_a_limit_that_means_nothing_is_refused(tmp_path: Path, line: str) -> Non
         load_settings(config, {})
 
 
+@pytest.mark.parametrize("value", ['"much"', "-1", '"5XB"'])
+def test_what_is_no_size_is_told_how_one_is_written(tmp_path: Path, value: str) -> None:
+    config = tmp_path / "config.toml"
+    config.write_text(f"[recording]\ndisk_quota = {value}\n")
+    with pytest.raises(SettingsError, match=r"no size; write bytes or a unit, such as 500MB or 2GiB$"):
+        load_settings(config, {})
+
+
 @pytest.mark.parametrize("value", ["correct horse battery staple", "correcthorsebatterystaple"])
 def test_a_passphrase_in_the_place_of_its_variable_is_not_shown(tmp_path: Path, value: str) -> None:
     with pytest.raises(SettingsError, match="GREENROOM_PASSPHRASE_ENV") as raised:

@@ -62,8 +62,9 @@ def test_an_empty_variable_is_not_set(monkeypatch: pytest.MonkeyPatch) -> None:
     [
         ("GREENROOM_URL", "localhost:8080", "GREENROOM_URL cannot be used: must be http(s)://host[:port]"),
         ("CHUNK_STORAGE_PATH", "gs://bucket", "CHUNK_STORAGE_PATH cannot be used: 'gs' is no kind of chunk"),
-        ("SPOOL_BUDGET", "much", "SPOOL_BUDGET='much' cannot be used: could not parse value and unit"),
-        ("SPOOL_BUDGET", "-1", "SPOOL_BUDGET='-1' cannot be used: "),
+        ("SPOOL_BUDGET", "much", "SPOOL_BUDGET='much' cannot be used: it is no size; write bytes or a unit"),
+        ("SPOOL_BUDGET", "-1", "SPOOL_BUDGET='-1' cannot be used: it is no size"),
+        ("SPOOL_BUDGET", "5XB", "SPOOL_BUDGET='5XB' cannot be used: it is no size"),
         ("RECORDER_CAPACITY", "0", "RECORDER_CAPACITY='0' cannot be used: input should be greater than"),
         ("RECORDER_CAPACITY", "many", "RECORDER_CAPACITY='many' cannot be used: input should be a valid"),
         ("LOG_LEVEL", "loud", "LOG_LEVEL='loud' cannot be used: input should be 'debug', 'info'"),
