@@ -18,7 +18,7 @@ class Difference:
     Attributes:
         livekit: what livekit-server 1.13.5 does.
         embedded: what the embedded engine does.
-        test: where both are held.
+        test: where both are held; docs/ENGINE.md names it too.
     """
 
     livekit: str
@@ -28,15 +28,19 @@ class Difference:
 
 DIFFERENCES: Final[dict[str, Difference]] = {
     "token repeated": Difference(
-        livekit="the body of its 401 repeats the token that it refuses",
+        livekit="repeats the refused token in the body of a 401",
         embedded="says why, without the token",
-        test="test_tokens.py",
+        test="test_tokens.py::test_a_refusal_says_why_without_the_token",
     ),
-    "calls without a room": Difference(
-        livekit="MutePublishedTrack, UpdateSubscriptions and SendData for somebody or something that is not "
-        "there are answered 503 after 3 s, as if no server were up",
+    "nobody there": Difference(
+        livekit="answers calls without their room or participant 503 after 3 s, as if no server were up",
         embedded="404 `not_found` at once",
-        test="test_room_service.py",
+        test="test_room_service.py::test_calls_to_somebody_who_is_not_there_fail",
+    ),
+    "full room": Difference(
+        livekit="refuses a join to a full room with 500 and no word",
+        embedded="503 with a sentence",
+        test="test_rooms.py::test_only_so_many_get_in",
     ),
 }
 

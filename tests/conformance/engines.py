@@ -6,14 +6,14 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import Any, Final, get_args
 
+from greenroom.embedded_engine import MediaEngine
 from greenroom.media_binary import find_livekit_server
 from greenroom.media_server import MediaServer, prepare
 from tests.integration.servers import MISSING, WebhookRelay
 
-EngineName = Literal["livekit", "embedded"]
-ENGINES: Final[tuple[EngineName, ...]] = ("livekit",)
+ENGINES: Final[tuple[MediaEngine, ...]] = get_args(MediaEngine)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,7 +29,7 @@ class Engine:
         log_path: where it writes.
     """
 
-    name: EngineName
+    name: MediaEngine
     url: str
     api_key: str
     api_secret: str = field(repr=False)
@@ -45,7 +45,7 @@ class Engine:
 
 @contextmanager
 def running(
-    name: EngineName, folder: Path, skip: Callable[[str], None], *, auto_create: bool = False
+    name: MediaEngine, folder: Path, skip: Callable[[str], None], *, auto_create: bool = False
 ) -> Iterator[Engine]:
     """Start one and stop it at the end.
 

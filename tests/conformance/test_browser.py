@@ -13,7 +13,7 @@ from tests.conformance.cameras import publishing, viewing
 from tests.conformance.pages import Guest, browser_here, open_page
 from tests.conformance.stage import Stage, eventually, until
 
-pytestmark = [pytest.mark.integration, pytest.mark.xdist_group("timed")]
+pytestmark = pytest.mark.integration
 
 
 @pytest.fixture
@@ -23,7 +23,9 @@ async def guest() -> AsyncIterator[Guest]:
 
 
 @pytest.mark.parametrize("is_single", [True, False], ids=["one connection", "two connections"])
-async def test_pictures_sound_and_data_go_both_ways(stage: Stage, guest: Guest, *, is_single: bool) -> None:
+async def test_pictures_sound_data_calls_and_texts_go_both_ways(
+    stage: Stage, guest: Guest, *, is_single: bool
+) -> None:
     alice_room, got = rtc.Room(), list[tuple[bytes, str | None]]()
     alice_room.on("data_received", lambda packet: got.append((packet.data, packet.topic)))
     async with viewing(alice_room) as seen, publishing(await stage.join("alice", into=alice_room)) as alice:
@@ -43,14 +45,15 @@ async def test_pictures_sound_and_data_go_both_ways(stage: Stage, guest: Guest, 
         await guest.do("send", "from the page", "t", ["alice"])
         await until(lambda: (b"from the page", "t") in got, lambda: got)
         assert await eventually(lambda: noted(guest, "data")) == [["from alice", "alice", "t"]]
+        await call_and_talk(alice.room, guest)
 
 
 async def noted(guest: Guest, what: str) -> list[object] | None:
     return await guest.seen(what) or None
 
 
-async def test_calls_and_streams_go_both_ways(stage: Stage, guest: Guest) -> None:
-    alice = await stage.join("alice")
+async def call_and_talk(alice: rtc.Room, guest: Guest) -> None:
+    """Remote calls and long texts, from either side."""
     texts: list[tuple[str, str]] = []
     reading: list[asyncio.Task[None]] = []
 
@@ -64,8 +67,6 @@ async def test_calls_and_streams_go_both_ways(stage: Stage, guest: Guest) -> Non
         "chat", lambda reader, who: reading.append(asyncio.create_task(read(reader, who)))
     )
     alice.local_participant.register_rpc_method("triple", triple)
-    await guest.do("join", stage.engine.url, stage.token("page"), {})
-    await stage.here("alice", "page")
     async with asyncio.timeout(10):
         assert await guest.do("call", "alice", "triple", "14") == "42"
         doubled = await alice.local_participant.perform_rpc(
@@ -97,9 +98,13 @@ async def test_of_a_page_s_simulcast_the_top_layer_comes_and_its_mute_is_told(
         await until(lambda: muted == [canvas])
 
 
-async def test_how_a_page_s_stay_ends_is_told(stage: Stage, guest: Guest) -> None:
-    alice, went = await stage.join("alice"), list[str]()
-    alice.on("participant_disconnected", lambda who: went.append(who.identity))
+async def test_why_a_page_is_refused_and_how_its_stay_ends_is_told(stage: Stage, guest: Guest) -> None:
+    secret = "another-secret-of-more-than-32-letters"
+    refused = await guest.do("tryJoin", stage.engine.url, stage.token("page", secret=secret))
+    assert refused["status"] == 401
+    refused = await guest.do("tryJoin", stage.engine.url, stage.token("page", room="of-nobody"))
+    assert refused["status"] == 404
+    await stage.join("alice")
     await guest.do("join", stage.engine.url, stage.token("page"), {})
     await stage.here("alice", "page")
     await stage.rooms.remove_participant(api.RoomParticipantIdentity(room=stage.name, identity="page"))
@@ -112,12 +117,3 @@ async def test_how_a_page_s_stay_ends_is_told(stage: Stage, guest: Guest) -> Non
     await stage.here("alice", "page")
     await guest.reload()
     await stage.here("alice")
-
-
-async def test_a_page_is_told_why_it_is_refused(stage: Stage, guest: Guest) -> None:
-    secret = "another-secret-of-more-than-32-letters"
-    refused = await guest.do("tryJoin", stage.engine.url, stage.token("page", secret=secret))
-    assert refused["status"] == 401
-    refused = await guest.do("tryJoin", stage.engine.url, stage.token("page", room="of-nobody"))
-    assert refused["status"] == 404
-    assert await guest.do("tryJoin", stage.engine.url, stage.token("page")) is None

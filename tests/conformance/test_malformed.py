@@ -160,13 +160,10 @@ class Rude:
 
     async def _answered(self, socket: aiohttp.ClientWebSocketResponse) -> None:
         async for message in socket:
-            if message.type is aiohttp.WSMsgType.BINARY:
-                response = rtc.SignalResponse.FromString(message.data)
-                if (
-                    response.WhichOneof("message") == "pong_resp"
-                    and response.pong_resp.last_ping_timestamp == 7
-                ):
-                    return
+            is_binary = message.type is aiohttp.WSMsgType.BINARY
+            said = rtc.SignalResponse.FromString(message.data if is_binary else b"")
+            if said.pong_resp.last_ping_timestamp == PING_AT:
+                return
 
 
 @asynccontextmanager
@@ -185,17 +182,25 @@ async def undisturbed(stage: Stage) -> AsyncIterator[None]:
         assert watch.longest_s < FREEZE_S
         assert set(await stage.participants(other.name)) == {"alice", "bob"}
     os.kill(stage.engine.pid, 0)
-    assert "Traceback" not in stage.engine.log_path.read_text(encoding="utf-8", errors="replace")
+    assert crashes(stage.engine.log_path.read_text(encoding="utf-8", errors="replace")) == []
     assert came == []
 
 
+def crashes(log: str) -> list[str]:
+    """Give the errors that a Python server logged a traceback of, but for requests that are no HTTP."""
+    blocks = log.split("Traceback (most recent call last):\n")[1:]
+    errors = [next(line for line in block.splitlines() if not line.startswith(" ")) for block in blocks]
+    return [error for error in errors if not error.startswith("aiohttp.http_exceptions.")]
+
+
 async def test_mutated_messages_end_at_most_their_own_connection(stage: Stage) -> None:
+    count = MESSAGES if IS_FULL or stage.engine.name == "embedded" else MESSAGES // 10
     async with undisturbed(stage), aiohttp.ClientSession() as http:
 
         async def be_rude(number: int) -> int:
             chance = random.Random(number)
             rude, messages = Rude(stage, http, f"rude-{number}"), mutated(chance)
-            for _ in range(MESSAGES // SESSIONS_AT_ONCE):
+            for _ in range(count // SESSIONS_AT_ONCE):
                 await rude.say(next(messages))
             await rude.close()
             return rude.connections

@@ -138,6 +138,17 @@ async def test_who_is_removed_is_told_so_and_only_they(stage: Stage) -> None:
     assert refused.value.code == "not_found"
 
 
+async def test_who_is_removed_comes_back_with_the_same_token(stage: Stage) -> None:
+    """Why the orchestrator bars people itself: a removal revokes nothing."""
+    token = stage.token("alice")
+    alice = await stage.join("alice", jwt=token)
+    await stage.here("alice")
+    await stage.rooms.remove_participant(api.RoomParticipantIdentity(room=stage.name, identity="alice"))
+    await until(lambda: not alice.isconnected())
+    again = await stage.join("alice", jwt=token)
+    assert again.local_participant.sid != alice.local_participant.sid
+
+
 async def test_the_room_service_changes_name_metadata_and_attributes(stage: Stage) -> None:
     alice, bob = await stage.join("alice", attributes={"a": "1", "b": "2"}), await stage.join("bob")
     await stage.here("alice", "bob")

@@ -139,9 +139,7 @@ async def test_a_room_that_is_not_there_has_no_participants(stage: Stage) -> Non
 async def test_calls_to_somebody_who_is_not_there_fail(stage: Stage) -> None:
     muting = {"room": stage.name, "identity": "nobody", "track_sid": "TR_none", "muted": True}
     status, answer = await call(stage, "MutePublishedTrack", muting)
-    expected = (
-        (503, "unavailable") if livekit_does(stage.engine, "calls without a room") else (404, "not_found")
-    )
+    expected = (503, "unavailable") if livekit_does(stage.engine, "nobody there") else (404, "not_found")
     assert (status, json.loads(answer)["code"]) == expected
 
 

@@ -16,13 +16,18 @@ import pytest
 from livekit import rtc
 
 from tests.conformance.cameras import publishing, viewing
+from tests.conformance.engines import ENGINES
 from tests.conformance.relays import behind_relay, is_rtcp, is_rtp
 from tests.conformance.stage import Stage, until
 from tests.conformance.watching import FREEZE_S, watching_for_freezes
 
-pytestmark = [pytest.mark.integration, pytest.mark.xdist_group("timed")]
-
 IS_FULL = os.environ.get("GREENROOM_FULL") == "1"
+pytestmark = [
+    pytest.mark.integration,
+    pytest.mark.xdist_group("timed"),
+    # Of LiveKit's ways to recover nothing is ours: they are looked at with the full numbers only.
+    pytest.mark.parametrize("engine", ENGINES if IS_FULL else ("embedded",), indirect=True, scope="session"),
+]
 LOSSY_S = 60 if IS_FULL else 20
 FROZEN_S = 30 if IS_FULL else 4
 LOSS = 0.05

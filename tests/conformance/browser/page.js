@@ -12,7 +12,6 @@ async function join(url, token, options) {
   room = new Room(options);
   room.on(RoomEvent.DataReceived, (payload, from, _kind, topic) =>
     seen.data.push([new TextDecoder().decode(payload), from ? from.identity : null, topic]));
-  room.on(RoomEvent.Disconnected, (reason) => seen.left.push(reason));
   room.on(RoomEvent.TrackMuted, (publication) => seen.muted.push(publication.trackSid));
   room.on(RoomEvent.TrackSubscribed, (track) => {
     const element = track.attach();
@@ -24,6 +23,7 @@ async function join(url, token, options) {
   room.registerTextStreamHandler("chat", async (reader, from) =>
     seen.texts.push([await reader.readAll(), from.identity]));
   await room.connect(url, token);
+  room.on(RoomEvent.Disconnected, (reason) => seen.left.push(reason));
   return { sid: room.localParticipant.sid, room: await room.getSid(), others: others() };
 }
 
