@@ -33,7 +33,10 @@ def make_app(rooms: Rooms, key: Key, serve: Serve) -> web.Application:
     async def signal(request: web.Request) -> web.StreamResponse:
         if request.headers.get("Upgrade", "").lower() != "websocket":
             return web.Response(status=404)
-        return await serve(request, rooms, _claims_to_join(request, rooms, key))
+        claims = _claims_to_join(request, rooms, key)
+        # Whoever gets in is handed a renewed token at once: this runs when the join is answered, not before.
+        asyncio.get_running_loop().call_soon(rooms.sweep)
+        return await serve(request, rooms, claims)
 
     async def twirp(request: web.Request) -> web.Response:
         claims = _claims(request, key)
@@ -133,5 +136,5 @@ def _claims_to_join(request: web.Request, rooms: Rooms, key: Key) -> Claims:
     if claims is None:
         raise TokenError("no permissions to access the room")
     claims.permission()
-    rooms.room_to_join(claims)
+    rooms.check_join(claims)
     return claims

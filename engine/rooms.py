@@ -63,24 +63,26 @@ class Rooms:
         """Give a room by its name."""
         return self._rooms.get(name)
 
-    def room_to_join(self, claims: Claims) -> Room:
-        """Give the room that a token lets its holder join.
+    def check_join(self, claims: Claims) -> None:
+        """Find out whether a token lets its holder join a room; makes none.
 
         Raises:
             JoinRefusedError: 401 without the grant, 400 without a name of either, 404 without the room.
         """
-        if not claims.video.room_join:
+        video = claims.video
+        if not video.room_join:
             raise JoinRefusedError(401, "permissions denied")
-        if not claims.video.room:
-            raise JoinRefusedError(400, "the token names no room")
-        if not 0 < len(claims.identity) <= LONGEST_NAME:
-            raise JoinRefusedError(400, f"participant identity must have 1 to {LONGEST_NAME} characters")
-        found = self._rooms.get(claims.video.room)
-        if found is None and self._auto_create:
-            return self.create(CreateRoomRequest(name=claims.video.room))
-        if found is None:
+        if not (video.room and 0 < len(claims.identity) <= LONGEST_NAME):
+            raise JoinRefusedError(
+                400, f"a room and an identity of 1 to {LONGEST_NAME} characters are needed"
+            )
+        if video.room not in self._rooms and not self._auto_create:
             raise JoinRefusedError(404, "requested room does not exist")
-        return found
+
+    def room_to_join(self, claims: Claims) -> Room:
+        """Give the room that a token lets its holder join; raises as `check_join` does."""
+        self.check_join(claims)
+        return self.create(CreateRoomRequest(name=claims.video.room))
 
     def delete(self, found: Room, reason: models.DisconnectReason = models.ROOM_DELETED) -> None:
         """End a room; everybody in it is put out."""

@@ -18,6 +18,7 @@ from vault.adapters.key_files import KeyFiles
 pytestmark = [pytest.mark.acceptance, pytest.mark.media, pytest.mark.timeout(240)]
 
 SECONDS = 6
+SHORT_S = 4  # on the second media server
 
 
 def greenroom(*arguments: str | Path, cwd: Path) -> subprocess.CompletedProcess[str]:
@@ -46,6 +47,17 @@ def demo(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, Any]
 
 def test_its_report_says_what_was_done(demo: tuple[Path, dict[str, Any]]) -> None:
     _, report = demo
+    assert_it_held(report, seconds=SECONDS)
+
+
+def test_it_holds_on_the_embedded_engine_too(tmp_path: Path) -> None:
+    done = greenroom("demo", "--engine", "embedded", "--seconds", str(SHORT_S), "--json", cwd=tmp_path)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "media server: the embedded engine, as asked" in done.stderr + done.stdout
+    assert_it_held(json.loads(done.stdout.splitlines()[-1]), seconds=SHORT_S)
+
+
+def assert_it_held(report: dict[str, Any], *, seconds: int) -> None:
     assert report["states"][-1] == "Terminated"
     assert {"session_created", "session_ready", "client_joined", "session_terminated"} <= set(
         report["events"]
@@ -53,9 +65,9 @@ def test_its_report_says_what_was_done(demo: tuple[Path, dict[str, Any]]) -> Non
     assert 0 < report["time_to_token_ms"] <= report["time_to_ready_ms"]
     recording, export = report["recording"], report["export"]
     assert recording["verified"] is True
-    assert recording["chunks"] >= recording["tree_size"] > 2 * SECONDS
-    assert abs(export["duration_s"] - SECONDS) < 2
-    assert export["video_frames"] > 20 * SECONDS
+    assert recording["chunks"] >= recording["tree_size"] > 2 * seconds
+    assert abs(export["duration_s"] - seconds) < 2
+    assert export["video_frames"] > 20 * seconds
     assert Path(export["path"]).is_file()
 
 

@@ -25,6 +25,7 @@ from tests.integration.servers import MISSING
 pytestmark = [pytest.mark.acceptance, pytest.mark.timeout(180)]
 
 PROGRAMS = {"livekit-server", "orchestrator", "recorder", "pong_worker"}
+EMBEDDED = PROGRAMS - {"livekit-server"} | {"-m\0engine"}  # as its command line has it
 
 
 @dataclass
@@ -48,7 +49,7 @@ class Up:
             except (OSError, ValueError, IndexError):
                 continue
             if parent == self.process.pid:
-                found |= {name: int(folder.name) for name in PROGRAMS if name in command}
+                found |= {name: int(folder.name) for name in PROGRAMS | EMBEDDED if name in command}
         return found
 
     def get(self, path: str) -> dict[str, object]:
@@ -82,11 +83,11 @@ def is_gone(pid: int) -> bool:
 
 
 @contextmanager
-def running_up(data: Path, port: int) -> Iterator[Up]:
+def running_up(data: Path, port: int, *options: str) -> Iterator[Up]:
     """Start it, and leave nothing behind whatever happens in the block."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("LIVEKIT", "SERVER"))}
     process = subprocess.Popen(
-        [sys.executable, "-m", "greenroom", "up", "--data", str(data), "--port", str(port)],
+        [sys.executable, "-m", "greenroom", "up", "--data", str(data), "--port", str(port), *options],
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
@@ -124,11 +125,14 @@ def data(tmp_path: Path) -> Path:
     return tmp_path / "data"
 
 
-def test_it_starts_everything_and_one_ctrl_c_ends_all_within_ten_seconds(data: Path) -> None:
-    with running_up(data, free_port()) as up:
+@pytest.mark.parametrize(("engine", "programs"), [("livekit", PROGRAMS), ("embedded", EMBEDDED)])
+def test_it_starts_everything_and_one_ctrl_c_ends_all_within_ten_seconds(
+    data: Path, engine: str, programs: set[str]
+) -> None:
+    with running_up(data, free_port(), "--engine", engine) as up:
         up.wait_for("Greenroom is up")
         children = up.children()
-        assert set(children) == PROGRAMS
+        assert set(children) == programs
         assert up.get("/health")["status"] == "healthy"
         began = time.monotonic()
         up.process.send_signal(signal.SIGINT)

@@ -9,14 +9,16 @@ import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestClient
 from livekit import api
+from livekit.protocol import models, rtc
 from pytest_aiohttp.plugin import AiohttpClient
 
 from engine import app as engine_app
 from engine.app import make_app
 from engine.limits import JoinRefusedError
+from engine.participants import Participant
 from engine.rooms import Rooms
 from engine.tokens import Claims
-from tests.engine.clients import KEY, World
+from tests.engine.clients import KEY, World, connect, seen
 
 
 @pytest.fixture
@@ -119,6 +121,29 @@ async def test_a_body_beyond_the_limit_is_refused(client: Client) -> None:
     body = io.BytesIO(b" " * (engine_app.MOST_BODY + 1))
     answer = await client.post("/twirp/livekit.RoomService/ListRooms", data=body, headers=headers)
     assert answer.status == 413
+
+
+async def test_who_gets_in_is_handed_a_renewed_token_at_once_but_after_the_answer(
+    world: World, aiohttp_client: AiohttpClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(engine_app, "SWEEP_EVERY_S", 60.0)
+    world.room()
+    joined: list[Participant] = []
+
+    async def join(request: web.Request, rooms: Rooms, claims: Claims) -> web.StreamResponse:
+        ada = rooms.room_to_join(claims).join(claims, connect, client=models.ClientInfo())
+        ada.connection.send(rtc.SignalResponse(join=rtc.JoinResponse()))
+        joined.append(ada)
+        socket = web.WebSocketResponse()
+        await socket.prepare(request)
+        await socket.close()
+        return socket
+
+    client = await aiohttp_client(make_app(world.rooms, KEY, join))
+    async with client.ws_connect("/rtc", headers=bearer()) as socket:
+        await socket.receive()
+    sent = seen(joined[0]).sent
+    assert [one.WhichOneof("message") for one in sent] == ["join", "refresh_token"]
 
 
 async def test_rooms_end_while_it_runs(

@@ -92,6 +92,8 @@ def test_a_token_opens_its_room_only(world: World) -> None:
 
 def test_a_join_makes_its_room_only_where_that_is_wanted(world: World) -> None:
     rooms = Rooms(KEY, world.events.append, auto_create=True)
+    rooms.check_join(claims_for("ada"))
+    assert list(rooms) == []  # to ask makes none
     made = rooms.room_to_join(claims_for("ada"))
     assert rooms.room_to_join(claims_for("bob")) is made
     assert world.names() == ["room_started"]

@@ -1,8 +1,9 @@
-"""Real media servers for tests: livekit-server on free ports, and a switchable relay for its webhooks."""
+"""Real media servers for tests, on free ports, and a switchable relay for their webhooks."""
 
 from __future__ import annotations
 
 import http.client
+import os
 import threading
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -13,11 +14,14 @@ from pathlib import Path
 from typing import Any, Protocol, Self
 from urllib.parse import urlsplit
 
+from greenroom.embedded_engine import MediaEngine
 from greenroom.media_binary import LIVEKIT_VERSION, find_livekit_server
 from greenroom.media_server import MediaServer, prepare
 
 MISSING = f"livekit-server {LIVEKIT_VERSION} is not there; run: python3 scripts/livekit_server.py"
 KEPT_WEBHOOKS = 1_000
+# Which media server tests get that do not say: `GREENROOM_TEST_ENGINE=embedded` runs them on the other one.
+ENGINE: MediaEngine = "embedded" if os.environ.get("GREENROOM_TEST_ENGINE") == "embedded" else "livekit"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -110,7 +114,11 @@ class LiveKitFactory(Protocol):
     """Makes a server that a test has for itself: `kill()`, `start()` on the same ports, `stop()`."""
 
     def __call__(
-        self, *, webhook_urls: Sequence[str] = (), overrides: Mapping[str, Any] | None = None
+        self,
+        *,
+        engine: MediaEngine = ENGINE,
+        webhook_urls: Sequence[str] = (),
+        overrides: Mapping[str, Any] | None = None,
     ) -> MediaServer:
         """Start one; it is stopped when the test ends."""
 
@@ -118,9 +126,11 @@ class LiveKitFactory(Protocol):
 @contextmanager
 def shared_livekit(folder: Path, skip: Callable[[str], None]) -> Iterator[SharedLiveKit]:
     """Start the server that all tests share."""
-    if find_livekit_server() is None:
-        skip(MISSING)
-    with WebhookRelay() as relay, MediaServer(prepare(folder, webhook_urls=[relay.url])) as server:
+    _look_for(ENGINE, skip)
+    with (
+        WebhookRelay() as relay,
+        MediaServer(prepare(folder, engine=ENGINE, webhook_urls=[relay.url])) as server,
+    ):
         yield SharedLiveKit(
             url=server.url, api_key=server.api_key, api_secret=server.api_secret, webhooks=relay
         )
@@ -129,20 +139,28 @@ def shared_livekit(folder: Path, skip: Callable[[str], None]) -> Iterator[Shared
 @contextmanager
 def livekit_factory(folder: Path, skip: Callable[[str], None]) -> Iterator[LiveKitFactory]:
     """Give a function that starts servers, each in a folder of its own."""
-    if find_livekit_server() is None:
-        skip(MISSING)
     with ExitStack() as running:
         count = 0
 
         def make(
-            *, webhook_urls: Sequence[str] = (), overrides: Mapping[str, Any] | None = None
+            *,
+            engine: MediaEngine = ENGINE,
+            webhook_urls: Sequence[str] = (),
+            overrides: Mapping[str, Any] | None = None,
         ) -> MediaServer:
             nonlocal count
+            _look_for(engine, skip)
             count += 1
-            setup = prepare(folder / f"livekit-{count}", webhook_urls=webhook_urls, overrides=overrides)
+            place = folder / f"livekit-{count}"
+            setup = prepare(place, engine=engine, webhook_urls=webhook_urls, overrides=overrides)
             server = MediaServer(setup)
             running.callback(server.stop)
             server.start()
             return server
 
         yield make
+
+
+def _look_for(engine: MediaEngine, skip: Callable[[str], None]) -> None:
+    if engine == "livekit" and find_livekit_server() is None:
+        skip(MISSING)
