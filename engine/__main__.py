@@ -34,6 +34,7 @@ async def serve(settings: Settings) -> None:
     """
     from engine import signalling  # these two take half a second, which a refusal need not wait for
     from engine.ice import MediaPort
+    from engine.joining import LONGEST_URL
 
     ended = asyncio.Event()
     for signum in (signal.SIGTERM, signal.SIGINT):
@@ -52,7 +53,7 @@ async def serve(settings: Settings) -> None:
                 return signalling.serve(request, rooms, claims, media)
 
             app = make_app(rooms, settings.key, talk)
-            runner = web.AppRunner(app, access_log=None, shutdown_timeout=_END_S)
+            runner = web.AppRunner(app, access_log=None, shutdown_timeout=_END_S, max_line_size=LONGEST_URL)
             await runner.setup()
             try:
                 await web.TCPSite(runner, settings.host, settings.port).start()

@@ -11,10 +11,12 @@ from __future__ import annotations
 import struct
 import time
 from collections.abc import Callable, Iterator
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from engine.sdp import Codec
-from engine.transport import Peer
+
+if TYPE_CHECKING:
+    from engine.transport import Peer
 
 HISTORY: Final = 1024  # packets of a track that can be sent again
 KEYFRAME_EVERY_S: Final = 0.3  # requests to one publisher
@@ -240,12 +242,11 @@ class Media:
         on_tick: called about every 0.4 s.
 
     Attributes:
-        peer: the connection.
         outs: what is sent, by SSRC.
     """
 
     def __init__(self, peer: Peer, *, on_tick: Callable[[], None] = lambda: None) -> None:
-        self.peer = peer
+        self._peer = peer
         self._on_tick = on_tick
         self._by_ssrc: dict[bytes, Forwarder] = {}
         self._by_mid: dict[str, tuple[Forwarder, int, int, str]] = {}
@@ -271,6 +272,7 @@ class Media:
         """
         self._by_mid[mid] = (forwarder, mid_id, rid_id, rid)
         if ssrcs and not rid:
+            self._by_mid[mid] = (forwarder, 0, 0, "")
             self._adopt(forwarder, ssrcs[-1].to_bytes(4, "big"))
 
     def forget(self, forwarder: Forwarder) -> None:
@@ -308,7 +310,9 @@ class Media:
         if now >= self._report_at and (blocks := [one.report_block(now) for one in self.forwarders]):
             self._report_at = now + REPORT_EVERY_S
             ssrcs = [one.ssrc for one in self.forwarders if one.ssrc]
-            self.peer.send_rtcp(receiver_report([block for block in blocks if block]) + bandwidth(ssrcs[:64]))
+            self._peer.send_rtcp(
+                receiver_report([block for block in blocks if block]) + bandwidth(ssrcs[:64])
+            )
 
     def _find(self, packet: bytes) -> Forwarder | None:
         """Give the track of a stream that is not known yet, by what its packets say."""

@@ -15,7 +15,7 @@ from typing import Final, Protocol
 
 from livekit.protocol import models, rtc
 
-from engine.forwarding import Forwarder, Media, Outgoing
+from engine.forwarding import Forwarder, Outgoing
 from engine.participants import Participant, Track
 from engine.sdp import (
     LEVEL,
@@ -41,7 +41,7 @@ class MakePeer(Protocol):
     """Makes a connection; ``is_primary`` for the one that makes the participant ACTIVE."""
 
     def __call__(self, *, is_primary: bool) -> Peer:
-        """Make it."""
+        """Make one."""
 
 
 @dataclass(eq=False, slots=True, kw_only=True)
@@ -69,12 +69,6 @@ class _Subscription:
         )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Published:
-    track: Track
-    use: Use
-
-
 class Negotiation:
     """The media sections of one client.
 
@@ -88,9 +82,9 @@ class Negotiation:
         self._participant = participant
         self._make_peer = make_peer
         self._is_single = is_single
-        self.publisher: tuple[Peer, Media] | None = None
-        self.subscriber: tuple[Peer, Media] | None = None
-        self._published: dict[str, _Published] = {}  # by mid
+        self.subscriber = make_peer(is_primary=True)
+        self.publisher: Peer | None = self.subscriber if is_single else None  # v0 makes it when it is needed
+        self._published: dict[str, tuple[Track, Use]] = {}  # by mid
         self._subscriptions: dict[str, _Subscription] = {}  # by the track's SID
         self._paused: set[str] = set()  # SIDs of tracks that the client does not want now
         self._is_due = False
@@ -100,20 +94,14 @@ class Negotiation:
         self._offers = 0
         self._free = {"audio": 0, "video": 0}  # v1's sections that nothing goes over
         self._lacked = 0  # v1's sections, when the client was last asked for them
-        self._closing: set[str] = (
-            set()
-        )  # mids whose track is gone: clients see the next one only after an end
+        # Mids whose track is gone: clients see another one there only after they saw the end of the first.
+        self._closing: set[str] = set()
         self._is_stopped = False
-        if is_single:
-            self.publisher = self.subscriber = self._make(is_primary=True)
-        else:
-            self.subscriber = self._make(is_primary=True)
 
     @property
     def peers(self) -> list[Peer]:
         """The connections there are."""
-        made = [one for one in (self.publisher, self.subscriber) if one is not None]
-        return list(dict.fromkeys(peer for peer, _ in made))
+        return [one for one in {self.publisher, self.subscriber} if one is not None]
 
     def subscribe(self, track: Track) -> None:
         """Send a track to the client; may be repeated."""
@@ -143,8 +131,8 @@ class Negotiation:
             if was_paused and not subscription.out.is_paused:
                 subscription.forwarder.want_keyframe()
 
-    def connected(self, peer: Peer) -> None:
-        """A connection stands: what it was to send came to nothing so far."""
+    def connected(self) -> None:
+        """A connection stands: what was to be sent came to nothing so far."""
         for subscription in self._subscriptions.values():
             if subscription.out is not None:
                 subscription.forwarder.want_keyframe()
@@ -158,9 +146,9 @@ class Negotiation:
 
     def forget(self, track: Track) -> None:
         """A track of the client's own is over."""
-        self._published = {mid: one for mid, one in self._published.items() if one.track is not track}
+        self._published = {mid: one for mid, one in self._published.items() if one[0] is not track}
         if self.publisher is not None and isinstance(track.media, Forwarder):
-            self.publisher[1].forget(track.media)
+            self.publisher.media.forget(track.media)
 
     # --- the client's offers ---
 
@@ -171,14 +159,13 @@ class Negotiation:
             SdpError: it cannot be answered.
         """
         offer = Description(said.sdp)
-        if self.publisher is None:
-            self.publisher = self._make(is_primary=False)
-        peer, media = self.publisher
+        peer = self.publisher = self.publisher or self._make_peer(is_primary=False)
         peer.start(offer)
         ready: list[Track] = []
         self._free = dict.fromkeys(self._free, 0)
-        uses = [(one.kind, one.mid, self._answer(one, media, ready)) for one in offer.sections]
-        gone = [one.track for mid, one in self._published.items() if mid not in {mid for _, mid, _ in uses}]
+        uses = [(one.kind, one.mid, self._answer(one, peer, ready)) for one in offer.sections]
+        mids = {one.mid for one in offer.sections}
+        gone = [track for mid, (track, _) in self._published.items() if mid not in mids]
         answer = rtc.SessionDescription(type="answer", sdp=describe(peer.local(), uses), id=said.id)
         for subscription in self._subscriptions.values():
             if self._is_single and subscription.mid:
@@ -191,24 +178,22 @@ class Negotiation:
         if self._is_single:
             self._ask_for_sections()
 
-    def _answer(self, section: Section, media: Media, ready: list[Track]) -> Use | None:
+    def _answer(self, section: Section, peer: Peer, ready: list[Track]) -> Use | None:
         """Say what one section of an offer is used for."""
-        before = self._published.get(section.mid)
+        track, use = self._published.get(section.mid, (None, None))
+        is_sent = section.sends and not section.is_rejected
+        if track is not None and is_sent and track.cid == section.cid:
+            return use
+        if track is not None:
+            self._participant.room.unpublish(track)
+        if section.is_rejected or section.kind not in ("audio", "video", _DATA):
+            return None
         if section.kind == _DATA:
-            return None if section.is_rejected else Use()
-        if section.is_rejected or not section.sends or section.kind not in ("audio", "video"):
-            if before is not None:
-                self._participant.room.unpublish(before.track)
-            if section.is_rejected or section.kind not in ("audio", "video"):
-                return None
-            return self._fill(section, media) or _idle(section)
-        if before is not None and before.track.cid == section.cid:
-            return before.use
-        if before is not None:
-            self._participant.room.unpublish(before.track)
-        return self._receive(section, media, ready) or _idle(section)
+            return Use()
+        used = self._receive(section, peer, ready) if is_sent else self._fill(section)
+        return used or Use(codecs=section.codecs(), extensions=section.extensions())
 
-    def _receive(self, section: Section, media: Media, ready: list[Track]) -> Use | None:
+    def _receive(self, section: Section, peer: Peer, ready: list[Track]) -> Use | None:
         """Take a track that was announced."""
         own = self._participant.tracks.values()
         track = next((one for one in own if one.cid == section.cid and one.media is None), None)
@@ -220,8 +205,8 @@ class Negotiation:
         numbers = section.extensions()
         answered = codec.asked(dtx=not track.info.disable_dtx, stereo=track.info.stereo)
         use = Use(direction="recvonly", codecs={number: answered}, extensions=numbers, rid=rid)
-        forwarder = track.media = Forwarder(media.peer, codec, level_id=numbers.get(LEVEL, 0))
-        media.expect(
+        forwarder = track.media = Forwarder(peer, codec, level_id=numbers.get(LEVEL, 0))
+        peer.media.expect(
             forwarder,
             mid=section.mid,
             mid_id=numbers.get(MID, 0),
@@ -232,17 +217,16 @@ class Negotiation:
         track.info.mime_type, track.info.mid = codec.mime, section.mid
         track.info.simulcast = bool(rid) or len(section.ssrcs()) > 1
         track.info.codecs.add(mime_type=codec.mime, mid=section.mid, cid=track.cid, layers=track.info.layers)
-        self._published[section.mid] = _Published(track=track, use=use)
+        self._published[section.mid] = (track, use)
         ready.append(track)
         return use
 
-    def _fill(self, section: Section, media: Media) -> Use | None:
+    def _fill(self, section: Section) -> Use | None:
         """Send a track over a section that the client wants to receive."""
         if not (self._is_single and section.receives):
             return None
-        every = self._subscriptions.values()
+        every, codecs = self._subscriptions.values(), section.codecs()
         chosen = next((one for one in every if one.mid == section.mid), None)
-        codecs = section.codecs()
         if chosen is None and section.mid not in self._closing:
             chosen = next((one for one in every if not one.mid and one.kind == section.kind), None)
         self._closing.discard(section.mid)
@@ -273,7 +257,6 @@ class Negotiation:
 
     def offer(self) -> None:
         """Offer what the client is to get, v0; once the last offer is answered."""
-        assert self.subscriber is not None
         if self._open_offer:
             self._is_due = True
             return
@@ -300,10 +283,9 @@ class Negotiation:
                 sections.append((kind, mid, sent.use(numbered(codec, self._payload_types), codec, {})))
         self._offers += 1
         self._open_offer = self._offers
-        sdp = describe(self.subscriber[0].local(is_offer=True), sections)
-        self._send(
-            rtc.SignalResponse(offer=rtc.SessionDescription(type="offer", sdp=sdp, id=self._open_offer))
-        )
+        sdp = describe(self.subscriber.local(), sections, is_offer=True)
+        said = rtc.SessionDescription(type="offer", sdp=sdp, id=self._open_offer)
+        self._send(rtc.SignalResponse(offer=said))
 
     def take_answer(self, said: rtc.SessionDescription) -> None:
         """Send what the client takes.
@@ -311,12 +293,12 @@ class Negotiation:
         Raises:
             SdpError: nothing was offered, or the answer cannot be read.
         """
-        if self._is_single or not self._open_offer or self.subscriber is None:
+        if self._is_single or not self._open_offer:
             raise SdpError("an answer to no offer")
         if said.id not in (0, self._open_offer):
             return  # to an older one
         answer = Description(said.sdp)
-        self.subscriber[0].start(answer)
+        self.subscriber.start(answer)
         self._open_offer = 0
         by_mid = {one.mid: one for one in self._subscriptions.values() if one.mid}
         for section in answer.sections:
@@ -338,12 +320,6 @@ class Negotiation:
 
     # --- both ---
 
-    def _make(self, *, is_primary: bool) -> tuple[Peer, Media]:
-        peer = self._make_peer(is_primary=is_primary)
-        media = peer.media
-        assert isinstance(media, Media)
-        return peer, media
-
     def _renegotiate(self) -> None:
         """Negotiate once for all that is asked for in this turn of the loop."""
         if not self._is_due and not self._is_stopped:
@@ -361,13 +337,10 @@ class Negotiation:
             self.offer()
 
     def _attach(self, subscription: _Subscription, number: int) -> None:
-        assert self.subscriber is not None
-        peer, media = self.subscriber
         if subscription.out is not None:
-            subscription.out.payload_type = number
             return
-        out = Outgoing(subscription.forwarder, peer, ssrc=subscription.ssrc, payload_type=number)
-        subscription.out = media.outs[out.ssrc] = out
+        out = Outgoing(subscription.forwarder, self.subscriber, ssrc=subscription.ssrc, payload_type=number)
+        subscription.out = self.subscriber.media.outs[out.ssrc] = out
         is_first = not subscription.forwarder.outs
         subscription.forwarder.attach(out)
         self.look_again(subscription.track.sid)
@@ -377,8 +350,8 @@ class Negotiation:
 
     def _detach(self, subscription: _Subscription) -> None:
         out, subscription.out = subscription.out, None
-        if out is not None and self.subscriber is not None:
-            self.subscriber[1].outs.pop(out.ssrc, None)
+        if out is not None:
+            self.subscriber.media.outs.pop(out.ssrc, None)
             if out in subscription.forwarder.outs:
                 subscription.forwarder.outs.remove(out)
 
@@ -393,7 +366,3 @@ class Negotiation:
     @property
     def _send(self) -> Callable[[rtc.SignalResponse], None]:
         return self._participant.connection.send
-
-
-def _idle(section: Section) -> Use:
-    return Use(codecs=section.codecs(), extensions=section.extensions())

@@ -145,10 +145,9 @@ class Section:
     def ssrcs(self) -> list[int]:
         """Give the streams of media, not of repair, the top layer last."""
         groups = [one.split(" ") for one in self.values("ssrc-group")]
-        layers = next((one[1:] for one in groups if one[0] == "SIM"), [])
         repair = {ssrc for one in groups if one[0] == "FID" for ssrc in one[2:]}
-        named = layers or dict.fromkeys(one.split(" ")[0] for one in self.values("ssrc"))
-        return [number for number in map(_number, (one for one in named if one not in repair)) if number >= 0]
+        named = dict.fromkeys(one.split(" ")[0] for one in self.values("ssrc"))
+        return [_number(one) for one in named if one not in repair and _number(one) >= 0]
 
     def top_layer(self) -> str:
         """Give the name of the best simulcast layer that is offered, or nothing."""
@@ -194,11 +193,6 @@ class Description:
         algorithm, _, value = self._first("fingerprint").partition(" ")
         return [(algorithm, value)] if value else []
 
-    @property
-    def is_passive(self) -> bool:
-        """Whether the writer waits for our DTLS."""
-        return self._first("setup") == "passive"
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Local:
@@ -207,7 +201,6 @@ class Local:
     username: str
     password: str
     fingerprint: str  # sha-256
-    setup: str
     host: str
     port: int
 
@@ -224,12 +217,13 @@ class Use:
     ssrc: int = 0
 
 
-def describe(local: Local, sections: Iterable[tuple[str, str, Use | None]]) -> str:
+def describe(local: Local, sections: Iterable[tuple[str, str, Use | None]], *, is_offer: bool = False) -> str:
     """Write an offer or an answer.
 
     Args:
         local: our end.
         sections: kind, mid and use of each; None for one that is refused.
+        is_offer: whether the client may choose who begins with DTLS; else it has to.
     """
     listed = list(sections)
     mids = [mid for _, mid, use in listed if use is not None]
@@ -240,7 +234,7 @@ def describe(local: Local, sections: Iterable[tuple[str, str, Use | None]]) -> s
         f"a=ice-ufrag:{local.username}",
         f"a=ice-pwd:{local.password}",
         f"a=fingerprint:sha-256 {local.fingerprint}",
-        f"a=setup:{local.setup}",
+        f"a=setup:{'actpass' if is_offer else 'passive'}",
         *(candidate, "a=end-of-candidates"),
     ]
     for kind, mid, use in listed:

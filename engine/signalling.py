@@ -16,7 +16,7 @@ from google.protobuf.message import DecodeError
 from livekit.protocol import models, rtc
 
 from engine.data import LABELS, DataChannels
-from engine.forwarding import Forwarder, Media
+from engine.forwarding import Forwarder
 from engine.ice import MediaPort
 from engine.joining import LARGEST_MESSAGE, Join, read_join
 from engine.limits import PublishRefusedError, TooLongError
@@ -171,6 +171,8 @@ class Client:
 
     async def _listen(self, socket: web.WebSocketResponse) -> models.DisconnectReason:
         """Do what the client says until it ends; give the reason."""
+        for add in self._join.request.add_track_requests:
+            self._publish(add)
         if self._join.request.HasField("publisher_offer"):
             self._take(rtc.SignalRequest(offer=self._join.request.publisher_offer))
         elif not self._join.is_single:
@@ -195,7 +197,8 @@ class Client:
                 self._negotiation.stop()
                 self._outgoing.put_nowait(None)
                 return models.CLIENT_INITIATED
-            self._take(said)
+            if not self._is_closed:
+                self._take(said)
 
     def _greet(self) -> None:
         me, room = self._participant, self._room
@@ -309,11 +312,11 @@ class Client:
     def _make_peer(self, *, is_primary: bool) -> Peer:
         peer = Peer(
             self._media,
-            on_connected=lambda: self._connected(peer, is_primary=is_primary),
+            on_connected=lambda: self._connected(is_primary=is_primary),
             on_lost=self._lost,
-            on_channel=lambda channel: self._opened(channel),
+            on_channel=self._opened,
+            on_tick=self._hear,
         )
-        peer.media = Media(peer, on_tick=self._hear)
         if is_primary and not self._join.is_single:
             for kind, label in LABELS.items():
                 self._data.send_over(peer.open_channel(label, is_reliable=kind == models.DataPacket.RELIABLE))
@@ -329,11 +332,11 @@ class Client:
         if self._join.is_single:
             self._data.send_over(channel)
 
-    def _connected(self, peer: Peer, *, is_primary: bool) -> None:
+    def _connected(self, *, is_primary: bool) -> None:
         if is_primary and not self._is_closed:
             self._room.activate(self._participant)
             self._room.subscribe_all(self._participant)
-        self._negotiation.connected(peer)
+        self._negotiation.connected()
 
     def _hear(self) -> None:
         """Tell everybody when it begins or ceases to speak."""

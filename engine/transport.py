@@ -10,7 +10,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable
-from typing import Any, Final, Protocol
+from typing import Any, Final
 
 from aiortc import RTCDataChannel, RTCDataChannelParameters
 from aiortc.rtcdtlstransport import (
@@ -21,6 +21,7 @@ from aiortc.rtcdtlstransport import (
 from aiortc.rtcsctptransport import RTCSctpCapabilities, RTCSctpTransport
 from pylibsrtp import _binding
 
+from engine.forwarding import Media
 from engine.ice import Address, MediaPort
 from engine.sdp import Description, Local
 
@@ -32,19 +33,6 @@ _HANDSHAKE_DATAGRAMS: Final = 256  # that may wait; more are lost, as datagrams 
 
 _log = logging.getLogger("greenroom.engine")
 _lib: Final[Any] = _binding.lib
-
-
-class MediaSide(Protocol):
-    """What takes the packets of a connection, each valid only during the call."""
-
-    def rtp(self, packet: bytes) -> None:
-        """Take a decrypted RTP packet."""
-
-    def rtcp(self, compound: bytes) -> None:
-        """Take a decrypted RTCP compound."""
-
-    def tick(self, now: float) -> None:
-        """About every 0.4 s while connected."""
 
 
 class _Wire:
@@ -79,13 +67,12 @@ class Peer:
         on_connected: called once, when DTLS stands.
         on_lost: called once, with a sentence that says why, unless `close` came first.
         on_channel: called with each data channel that the client opens.
+        on_tick: called about every 0.4 s while the client sends tracks.
 
     Attributes:
-        media: takes what is received; set before `start`.
+        media: the tracks that come and go.
         is_connected: whether media can be sent.
     """
-
-    media: MediaSide
 
     def __init__(
         self,
@@ -94,10 +81,11 @@ class Peer:
         on_connected: Callable[[], None],
         on_lost: Callable[[str], None],
         on_channel: Callable[[RTCDataChannel], None],
+        on_tick: Callable[[], None],
     ) -> None:
         self.username = self.password = ""
         self._port = port
-        self._on_connected, self._on_lost, self._on_channel = on_connected, on_lost, on_channel
+        self._on_connected, self._on_lost = on_connected, on_lost
         self._fingerprint = next(
             one.value for one in port.certificate.getFingerprints() if one.algorithm == "sha-256"
         )
@@ -114,16 +102,15 @@ class Peer:
         self._encrypt: Any = None
         self._decrypt: Any = None
         self.is_connected = False
+        self.media = Media(self, on_tick=on_tick)
         port.add(self)
 
-    def local(self, *, is_offer: bool = False) -> Local:
+    def local(self) -> Local:
         """Give our end for a description."""
-        own = {"client": "active", "server": "passive"}[self._dtls._role]
         return Local(
             username=self.username,
             password=self.password,
             fingerprint=self._fingerprint,
-            setup="actpass" if is_offer else own,
             host=self._port.address[0],
             port=self._port.address[1],
         )
@@ -131,8 +118,6 @@ class Peer:
     def start(self, remote: Description) -> None:
         """Connect to who wrote a description; a later one with another ICE username restarts ICE."""
         if self._connecting is None:
-            if remote.is_passive:
-                self._dtls._set_role("client")
             self._connecting = asyncio.create_task(self._connect(remote))
         elif remote.username != self._remote_username:
             self._port.add(self)

@@ -25,8 +25,8 @@ class Peer:
 
     media: Media
 
-    def local(self, *, is_offer: bool = False) -> Local:
-        return Local(username="u", password="p", fingerprint="CC", setup="passive", host="127.0.0.1", port=7)
+    def local(self) -> Local:
+        return Local(username="u", password="p", fingerprint="CC", host="127.0.0.1", port=7)
 
     def start(self, remote: Description) -> None:
         """Nothing is connected."""

@@ -7,7 +7,7 @@ import pytest
 from engine.sdp import LEVEL, MID, Codec, Description, Local, SdpError, Use, describe, find_codec, numbered
 from tests.engine.sessions import offer, section
 
-LOCAL = Local(username="u", password="p", fingerprint="CC", setup="passive", host="127.0.0.1", port=7)
+LOCAL = Local(username="u", password="p", fingerprint="CC", host="127.0.0.1", port=7)
 H264 = Codec(mime="video/H264", rate=90_000, encoding="H264/90000", fmtp="packetization-mode=1")
 
 
@@ -53,7 +53,7 @@ def test_a_port_of_zero_refuses_a_section_unless_it_is_bundled() -> None:
 
 def test_the_top_layer_is_taken_however_the_layers_are_said() -> None:
     rids = [f"a=rid:{name} send" for name in "hfq"]
-    ssrcs = [*(f"a=ssrc:{number} cname:x" for number in (1, 2, 3, 4)), "a=ssrc-group:SIM 1 2 3"]
+    ssrcs = [*(f"a=ssrc:{number} cname:x" for number in (1, 2, 3, 4)), "a=ssrc-group:FID 3 4"]
     named, grouped = read(section("video", "0", *rids), section("video", "1", *ssrcs)).sections
     assert named.top_layer() == "f"
     assert grouped.ssrcs()[-1] == 3
@@ -109,7 +109,8 @@ def test_what_is_written_can_be_read_again() -> None:
     )
     again = Description(written)
     video, gone, data, idle = again.sections
-    assert (again.username, again.fingerprints, again.is_passive) == ("u", [("sha-256", "CC")], True)
+    assert (again.username, again.fingerprints) == ("u", [("sha-256", "CC")])
+    assert "a=setup:passive\r\n" in written
     assert "a=group:BUNDLE v d a\r\n" in written
     assert (video.sends, video.receives, video.cid, video.ssrcs()) == (True, False, "TR_1", [2**32 - 1])
     assert video.codecs() == {103: H264}
