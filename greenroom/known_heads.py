@@ -1,4 +1,4 @@
-"""The tree heads that an orchestrator knows of a recording: by them a rolled-back folder is seen."""
+"""The tree heads that are known of a recording elsewhere: by them a rolled-back folder is seen."""
 
 from __future__ import annotations
 
@@ -11,32 +11,62 @@ import aiohttp
 
 from greenroom.errors import CommandError
 from vault.core.checkpoint import TreeHead
+from vault.core.ids import VerifyKey
+from vault.core.store_location import DirLocation, parse_location
+from vault.errors import NotARecordingError
+from vault.heads import read_heads
 from vault.listing import find_recording_id, read_listing
-from vault.stores import open_recording
+from vault.ports import ChunkStore
+from vault.stores import open_chunk_store, open_recording
 
 _DEADLINE_S: Final = 10.0
 _ROOT_BYTES: Final = 32
 
 
-def known_heads(url: str, recording: Path | str) -> tuple[TreeHead, ...]:
-    """Ask an orchestrator for the last tree head of each attempt.
+def known_heads(url: str, recording: Path | str, public_key: VerifyKey) -> tuple[TreeHead, ...]:
+    """Ask an orchestrator, or the copies of checkpoints, for the last tree head of each attempt.
 
     Args:
-        url: of the orchestrator, http(s)://HOST[:PORT].
+        url: of the orchestrator, http(s)://HOST[:PORT]; or where `[recording] checkpoint_copies` lie.
         recording: its folder or URL, whose name or files say which it is.
+        public_key: that must have signed the copies.
 
     Raises:
         CommandError: it does not answer, or does not know the recording.
-        VaultError: there is no recording at this place.
+        VaultError: there is no recording at this place, or a copy is bad.
     """
     parts = urlsplit(url)
-    if parts.scheme not in ("http", "https") or not parts.hostname or parts.username or parts.query:
-        raise CommandError(f"--against {url.split('@')[-1]!r} is no orchestrator; write http://HOST:PORT")
+    is_web = parts.scheme in ("http", "https")
+    if is_web and (not parts.hostname or parts.username or parts.query):
+        raise _no_place(url)
+    copies = None if is_web else _open_copies(url)
     files, named = open_recording(str(recording))
     name = named or find_recording_id(files, read_listing(files))
+    if copies is not None:
+        try:
+            return read_heads(copies.files(name), public_key, name)
+        except NotARecordingError as error:
+            raise CommandError(f"--against {url} has no checkpoint of recording {name}") from error
     place = f"{url.rstrip('/')}/api/v1/recordings/{name}"
     answer = asyncio.run(_ask(place))
     return tuple(_head(place, one) for one in answer.get("checkpoints", ()) if one.get("size"))
+
+
+def _open_copies(place: str) -> ChunkStore:
+    try:
+        location = parse_location(place)
+    except ValueError as error:
+        raise _no_place(place) from error
+    if isinstance(location, DirLocation) and not Path(location.path).is_dir():
+        raise _no_place(place)
+    return open_chunk_store(location)
+
+
+def _no_place(text: str) -> CommandError:
+    shown = text.split("@")[-1]  # what stands before may be a password
+    return CommandError(
+        f"--against {shown!r} is no orchestrator; write http://HOST:PORT, or where copies of checkpoints lie"
+    )
 
 
 async def _ask(place: str) -> dict[str, Any]:

@@ -7,6 +7,7 @@ from orchestrator.settings import ENVIRONMENT, Settings
 # All of them are sections' keys whose variables the recorder knows too (recorder/settings.py).
 _KEYS = (
     ("recording", "chunk_store"),
+    ("recording", "checkpoint_copies"),
     ("recording", "spool_path"),
     ("recording", "spool_budget"),
     ("encryption", "key_dir"),

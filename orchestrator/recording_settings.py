@@ -8,7 +8,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Literal
 
-from pydantic import BaseModel, ByteSize, ConfigDict, Field, field_validator
+from pydantic import BaseModel, ByteSize, ConfigDict, Field, ValidationInfo, field_validator
 
 from orchestrator.core.recording import Manner
 from vault.core.store_location import DirLocation, parse_location
@@ -45,6 +45,11 @@ class RecordingSettings(Section):
         description="where recordings lie, the recorders' too: a folder, or"
         " s3://BUCKET/PREFIX?endpoint=URL&region=NAME with credentials in AWS_ACCESS_KEY_ID and"
         " AWS_SECRET_ACCESS_KEY",
+    )
+    checkpoint_copies: str = Field(
+        default="",
+        description="where the last checkpoint of each recording is kept a second time, by which one that was"
+        " rolled back is seen: a folder, or s3://… as above; empty: nowhere",
     )
     spool_path: Path = Field(
         default=Path("data/spool"),
@@ -94,10 +99,11 @@ class RecordingSettings(Section):
         """How a recording is taken for which nobody says it."""
         return Manner(mode=self.mode, quality=self.quality, format=self.format, layout=self.layout)
 
-    @field_validator("chunk_store")
+    @field_validator("chunk_store", "checkpoint_copies")
     @classmethod
-    def _is_location(cls, value: str) -> str:
-        parse_location(value)
+    def _is_location(cls, value: str, field: ValidationInfo) -> str:
+        if value or field.field_name == "chunk_store":
+            parse_location(value)
         return value
 
 

@@ -30,7 +30,9 @@ from orchestrator.recording_settings import EncryptionSettings, RecordingSetting
 
 DEFAULT_FILE: Final = Path("config.toml")
 # Somebody may have put a password into the URL, or the passphrase where the name of its variable belongs.
-_MAY_HOLD_A_PASSWORD: Final = ("recording.chunk_store", "encryption.passphrase_env", "encryption.kms")
+_MAY_HOLD_A_PASSWORD: Final = frozenset(
+    {"recording.chunk_store", "recording.checkpoint_copies", "encryption.passphrase_env", "encryption.kms"}
+)
 MIN_SECRET: Final = 32  # characters; livekit-server refuses less
 
 # Which variable sets which key; of several for one key the first that is set counts. Empty means not set.
@@ -53,6 +55,7 @@ ENVIRONMENT: Final[dict[str, tuple[str, ...]]] = {
     "recording.mode": ("RECORDING_MODE",),
     "recording.layout": ("RECORDING_LAYOUT",),
     "recording.chunk_store": ("CHUNK_STORAGE_PATH",),
+    "recording.checkpoint_copies": ("MERKLE_STORAGE_PATH",),
     "recording.spool_path": ("SPOOL_PATH",),
     "recording.spool_budget": ("SPOOL_BUDGET",),
     "encryption.key_dir": ("GREENROOM_KEY_DIR",),

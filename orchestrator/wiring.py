@@ -175,6 +175,7 @@ class Orchestrator:
         self.repeats = Repeats(store=parts.store, sessions=self.sessions, push=self.push)
         place = open_chunk_place(
             settings.recording.chunk_store,
+            copies=settings.recording.checkpoint_copies,
             open_keys=open_keys,
             make_keys=SharedKeys(encryption.keys, create=True),
         )

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any, Final, Literal
 from urllib.parse import urlsplit
 
-from pydantic import ByteSize, Field, ValidationError, field_validator
+from pydantic import ByteSize, Field, ValidationError, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from recorder.core.errors import SettingsError
@@ -15,6 +15,7 @@ from vault.core.store_location import parse_location
 _VARIABLES: Final = {
     "url": "GREENROOM_URL",
     "chunk_store": "CHUNK_STORAGE_PATH",
+    "checkpoint_copies": "MERKLE_STORAGE_PATH",
     "key_dir": "GREENROOM_KEY_DIR",
     "passphrase_env": "GREENROOM_PASSPHRASE_ENV",
     "kms": "GREENROOM_KMS",
@@ -24,7 +25,7 @@ _VARIABLES: Final = {
     "log_level": "LOG_LEVEL",
 }
 _MAY_HOLD_A_PASSWORD: Final = tuple(
-    _VARIABLES[name] for name in ("url", "chunk_store", "passphrase_env", "kms")
+    _VARIABLES[name] for name in ("url", "chunk_store", "checkpoint_copies", "passphrase_env", "kms")
 )
 
 
@@ -42,6 +43,11 @@ class RecorderSettings(BaseSettings):
         default="data/recordings",
         validation_alias=_VARIABLES["chunk_store"],
         description="where recordings are written: a folder, or s3://BUCKET/PREFIX?endpoint=URL&region=NAME",
+    )
+    checkpoint_copies: str = Field(
+        default="",
+        validation_alias=_VARIABLES["checkpoint_copies"],
+        description="where the last checkpoint of each attempt is kept a second time; likewise",
     )
     key_dir: Path = Field(
         default=Path("data/keys"),
@@ -86,10 +92,11 @@ class RecorderSettings(BaseSettings):
     def _lower(cls, value: object) -> object:
         return value.lower() if isinstance(value, str) else value
 
-    @field_validator("chunk_store")
+    @field_validator("chunk_store", "checkpoint_copies")
     @classmethod
-    def _check_location(cls, value: str) -> str:
-        parse_location(value)
+    def _check_location(cls, value: str, field: ValidationInfo) -> str:
+        if value or field.field_name == "chunk_store":
+            parse_location(value)
         return value
 
     @field_validator("url")

@@ -29,6 +29,7 @@ from sdk.job import Job
 from sdk.settings import WorkerSettings
 from sdk.wire import RECORDER_SERVICE, RecordingTask
 from sdk.worker import Worker
+from vault.copied_checkpoints import CopiedCheckpoints
 from vault.core.ids import parse_recording_id
 from vault.core.public_key import derive_key_id
 from vault.core.store_location import StoreLocation, parse_location
@@ -61,7 +62,9 @@ def build(settings: RecorderSettings) -> Worker:
     except (KeyFileError, KeyServiceError) as error:
         raise SettingsError(f"GREENROOM_KEY_DIR cannot be used: {error}") from error
     place = parse_location(settings.chunk_store)
-    store, location = _open_store(place), url_of(place)
+    store, location = _open_store(place, "CHUNK_STORAGE_PATH"), url_of(place)
+    if settings.checkpoint_copies:
+        store = _copied(store, location, settings.checkpoint_copies)
     archive = Archive(store, keys, location, _open_spool(settings))
     _put_left_beside(archive)
     clock = SystemClock()
@@ -93,15 +96,29 @@ def build(settings: RecorderSettings) -> Worker:
     )
 
 
-def _open_store(place: StoreLocation) -> ChunkStore:
-    """Open the chunk store; one that does not answer now may do so when there is something to record."""
+def _copied(store: ChunkStore, location: str, copies: str) -> ChunkStore:
+    """Have checkpoints kept in a second place as well.
+
+    Raises:
+        SettingsError: it cannot be used, or is the first one.
+    """
+    place = parse_location(copies)
+    if url_of(place) == location:
+        raise SettingsError(
+            "MERKLE_STORAGE_PATH cannot be used: it is CHUNK_STORAGE_PATH; name another place"
+        )
+    return CopiedCheckpoints(store, _open_store(place, "MERKLE_STORAGE_PATH"), say=_log.warning)
+
+
+def _open_store(place: StoreLocation, variable: str) -> ChunkStore:
+    """Open a store; one that does not answer now may do so when there is something to record."""
     try:
         store = open_chunk_store(place)
         store.check()
     except StoreSetupError as error:
-        raise SettingsError(f"CHUNK_STORAGE_PATH cannot be used: {error}") from error
+        raise SettingsError(f"{variable} cannot be used: {error}") from error
     except StoreError as error:
-        _log.warning("the chunk store does not answer: %s", error)
+        _log.warning("%s does not answer: %s", variable, error)
     return store
 
 

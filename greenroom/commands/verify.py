@@ -36,7 +36,8 @@ def verify(
         typer.Option(
             "--against",
             metavar="URL",
-            help="Orchestrator that knows it, http://HOST:PORT: a folder that was rolled back is seen.",
+            help="Who knows it, so that a folder that was rolled back is seen: an orchestrator,"
+            " http://HOST:PORT, or where copies of checkpoints lie (MERKLE_STORAGE_PATH).",
         ),
     ] = None,
     data: DataOption = Path("data"),
@@ -76,7 +77,7 @@ def _verify(recording: str, key_file: Path, url: str | None) -> VerificationRepo
 
     try:
         key = read_public_key(key_file)
-        heads = () if url is None else known_heads(url, recording)
+        heads = () if url is None else known_heads(url, recording, key)
         with shown_progress("verifying") as on_progress:
             return verify_recording(recording, key, against=heads, on_progress=on_progress)
     except KeyFileError as error:

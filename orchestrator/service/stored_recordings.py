@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Final, TypeVar
 
+import structlog
+
 from orchestrator.core.catalog import CatalogEntry, Deletion, Hold
 from orchestrator.core.errors import (
     CustodyError,
@@ -18,6 +20,7 @@ from orchestrator.core.errors import (
 from orchestrator.core.ids import RecordingId as OwnRecordingId
 from orchestrator.ports import Clock
 from orchestrator.service.threads import BusyError, StoppedError, Threads
+from vault.copied_checkpoints import CopiedCheckpoints
 from vault.core.ids import RecordingId, is_recording_id
 from vault.core.store_location import parse_location
 from vault.custody import place_hold, read_custody, release_hold
@@ -35,6 +38,8 @@ from vault.ports import ChunkStore, KeyRing
 from vault.sealed_text import seal_text
 from vault.shredding import delete_recording, sweep_remains
 from vault.stores import open_chunk_store, url_of
+
+log = structlog.get_logger(__name__)
 
 _T = TypeVar("_T")
 _DEADLINE_S: Final = 30.0
@@ -59,20 +64,29 @@ class ChunkPlace:
 
 
 def open_chunk_place(
-    text: str, *, open_keys: Callable[[], KeyRing], make_keys: Callable[[], KeyRing]
+    text: str, *, copies: str = "", open_keys: Callable[[], KeyRing], make_keys: Callable[[], KeyRing]
 ) -> ChunkPlace:
-    """Open `[recording] chunk_store`; nothing is read yet.
+    """Open `[recording] chunk_store`, and the place of copies of checkpoints; nothing is read yet.
 
     Raises:
-        SettingsError: it cannot be used as it is set.
+        SettingsError: one cannot be used as it is set.
     """
     location = parse_location(text)
+    chunks = _open(text, "chunk_store")
+    if copies:
+        chunks = CopiedCheckpoints(chunks, _open(copies, "checkpoint_copies"), say=_warn)
+    return ChunkPlace(chunks=chunks, url=url_of(location), open_keys=open_keys, make_keys=make_keys)
+
+
+def _warn(sentence: str) -> None:
+    log.warning("checkpoints_not_copied", reason=sentence)
+
+
+def _open(text: str, key: str) -> ChunkStore:
     try:
-        return ChunkPlace(
-            chunks=open_chunk_store(location), url=url_of(location), open_keys=open_keys, make_keys=make_keys
-        )
+        return open_chunk_store(parse_location(text))
     except StoreSetupError as error:
-        raise SettingsError(f"[recording] chunk_store cannot be used: {error}") from error
+        raise SettingsError(f"[recording] {key} cannot be used: {error}") from error
 
 
 class StoredRecordings:

@@ -111,7 +111,7 @@ async def _upload_with_a_kill(running: System, key: VerifyKey) -> dict[str, Any]
     closed = await running.post("/api/v1/storage/merkle", {"recording_id": id_of(2), "proof": 1})
     assert [attempt["attempt"] for attempt in closed["checkpoints"]] == [1, 2]
     folder = running.folder / "recordings" / id_of(2)
-    heads = await asyncio.to_thread(known_heads, running.url, folder)
+    heads = await asyncio.to_thread(known_heads, running.url, folder, key)
     report = await asyncio.to_thread(verify_recording, folder, key, against=heads)
     assert (report.exit_code, report.root) == (0, closed["root"])
     entry: dict[str, Any] = await running.get(f"{RECORDINGS}/{id_of(2)}")

@@ -12,19 +12,24 @@ from tests.fakes.recordings import OTHER_RECORDING, RECORDING
 from tests.integration.s3_servers import S3Server
 from vault.adapters.dir_store import DirChunkStore
 from vault.adapters.s3_store import S3ChunkStore
+from vault.copied_checkpoints import CopiedCheckpoints
 from vault.errors import ChunkExistsError, FileMissingError, FormatError
 from vault.ports import ChunkStore, StoredFile
 
 NAME = "1/chunk-0000000000"
 
 
-@pytest.fixture(params=["memory", "dir", pytest.param("s3", marks=pytest.mark.integration)])
+@pytest.fixture(params=["memory", "dir", "copied", pytest.param("s3", marks=pytest.mark.integration)])
 def store(request: pytest.FixtureRequest, tmp_path: Path) -> ChunkStore:
     match request.param:
         case "memory":
             return MemoryChunkStore()
         case "dir":
             return DirChunkStore(tmp_path / "recordings")
+        case "copied":
+            return CopiedCheckpoints(
+                DirChunkStore(tmp_path / "recordings"), DirChunkStore(tmp_path / "copies"), say=print
+            )
     request.getfixturevalue("s3_credentials")
     server: S3Server = request.getfixturevalue("shared_s3_server")
     return S3ChunkStore(server.location(server.make_bucket()))

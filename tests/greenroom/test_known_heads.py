@@ -17,7 +17,11 @@ from tests.fakes.recordings import RECORDING, make_key_ring, write_recording
 from tests.greenroom.test_commands import assert_refused, greenroom
 from tests.orchestrator.web.world import World
 from vault.adapters.dir_store import DirChunkStore
+from vault.adapters.key_files import KeyFiles
+from vault.copied_checkpoints import CopiedCheckpoints
 from vault.core.public_key import encode_public_key
+
+KEY = make_key_ring().public_key
 
 
 async def test_a_folder_that_was_rolled_back_is_bad_against_the_orchestrator(tmp_path: Path) -> None:
@@ -59,13 +63,13 @@ async def test_what_the_orchestrator_does_not_know_is_said(tmp_path: Path) -> No
     world = World(settings=Settings())
     async with world.running():
         with pytest.raises(CommandError, match="does not know this recording"):
-            await asyncio.to_thread(known_heads, world.url, tmp_path / RECORDING)
+            await asyncio.to_thread(known_heads, world.url, tmp_path / RECORDING, KEY)
 
 
 @pytest.mark.parametrize("url", ["localhost:8080", "ftp://x", "http://", "http://u:secret@h"])
 def test_an_address_that_is_none_is_refused_without_its_password(tmp_path: Path, url: str) -> None:
     with pytest.raises(CommandError, match="is no orchestrator; write http://HOST:PORT") as caught:
-        known_heads(url, tmp_path / RECORDING)
+        known_heads(url, tmp_path / RECORDING, KEY)
     assert "secret" not in str(caught.value)
 
 
@@ -82,4 +86,35 @@ async def test_a_head_that_is_none_is_refused(tmp_path: Path) -> None:
     )
     async with world.running():
         with pytest.raises(CommandError, match="a root of 2 bytes instead of 32"):
-            await asyncio.to_thread(known_heads, world.url, tmp_path / RECORDING)
+            await asyncio.to_thread(known_heads, world.url, tmp_path / RECORDING, KEY)
+
+
+async def test_a_folder_that_was_rolled_back_is_seen_by_the_copies_of_its_checkpoints(tmp_path: Path) -> None:
+    """Without an orchestrator; the control beside it: by itself the folder looks unfinished."""
+    ring = KeyFiles.create_or_open(tmp_path / "keys")
+    store = CopiedCheckpoints(
+        DirChunkStore(tmp_path / "recordings"), DirChunkStore(tmp_path / "copies"), say=print
+    )
+    write_recording(store, ring)
+    assert store.flush(10)
+    folder = tmp_path / "recordings" / RECORDING
+    command = ("verify", str(folder), "--key-dir", str(tmp_path / "keys"))
+    against = (*command, "--against", str(tmp_path / "copies"))
+    done = await asyncio.to_thread(greenroom, *against, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    (folder / "manifest").unlink()
+    last = sorted((folder / "1").glob("chunk-*"))[-1]
+    last.unlink()
+    for checkpoint in (folder / "1").glob("checkpoint-*"):
+        checkpoint.unlink()
+    assert (await asyncio.to_thread(greenroom, *command, cwd=tmp_path)).returncode == 3
+    done = await asyncio.to_thread(greenroom, *against, cwd=tmp_path)
+    assert done.returncode == 1, done.stdout
+    assert f"1/{last.name}" in done.stdout
+
+
+def test_a_place_without_copies_of_this_recording_is_said(tmp_path: Path) -> None:
+    (tmp_path / RECORDING).mkdir()
+    (tmp_path / "copies").mkdir()
+    with pytest.raises(CommandError, match=f"copies has no checkpoint of recording {RECORDING}"):
+        known_heads(str(tmp_path / "copies"), tmp_path / RECORDING, KEY)

@@ -53,6 +53,20 @@ def test_a_chunk_store_that_cannot_be_made_is_named(tmp_path: Path) -> None:
         build(settings(tmp_path))
 
 
+@pytest.mark.parametrize(
+    ("copies", "sentence"),
+    [
+        ("recordings", "it is CHUNK_STORAGE_PATH; name another place"),
+        ("keys/signing.pub", "cannot be written"),
+    ],
+)
+def test_a_place_for_copies_that_cannot_be_one_is_named(tmp_path: Path, copies: str, sentence: str) -> None:
+    KeyFiles.create_or_open(tmp_path / "keys")
+    given = settings(tmp_path).model_copy(update={"checkpoint_copies": str(tmp_path / copies)})
+    with pytest.raises(SettingsError, match=f"MERKLE_STORAGE_PATH cannot be used: .*{sentence}"):
+        build(given)
+
+
 def test_a_bucket_that_takes_no_conditional_puts_is_named(tmp_path: Path, s3_credentials: None) -> None:
     with odd_s3_server(200) as location, pytest.raises(SettingsError, match=r"CHUNK_STORAGE_PATH .*If-None"):
         build(settings(tmp_path, store=location.url))
