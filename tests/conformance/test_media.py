@@ -190,6 +190,25 @@ async def test_who_asks_for_tracks_gets_those_and_gives_them_back(stage: Stage) 
         await seen.sees(second.sid)
 
 
+async def test_the_room_service_subscribes_somebody_and_takes_it_back(stage: Stage) -> None:
+    bob = rtc.Room()
+    async with viewing(bob) as seen, publishing(await stage.join("alice")) as alice:
+        await stage.join("bob", into=bob)
+        sid = (await alice.film()).sid
+        await seen.sees(sid)
+        request = api.UpdateSubscriptionsRequest(
+            room=stage.name, identity="bob", track_sids=[sid], subscribe=False
+        )
+        await stage.rooms.update_subscriptions(request)
+        await asyncio.sleep(0.5)  # what was under way
+        before = len(seen.read(sid))
+        await asyncio.sleep(0.5)
+        assert len(seen.read(sid)) == before
+        request.subscribe = True
+        await stage.rooms.update_subscriptions(request)
+        await seen.sees(sid)
+
+
 async def test_of_a_simulcast_the_top_layer_comes(stage: Stage) -> None:
     size = (640, 360)
     bob = rtc.Room()

@@ -109,3 +109,19 @@ async def test_a_permission_to_subscribe_is_taken_back_and_given_again(stage: St
         assert len(seen.read(sid)) == before
         await allow(stage, "bob", can_publish=True, can_subscribe=True)
         await seen.sees(sid)
+
+
+async def test_who_publishes_says_who_may_subscribe(stage: Stage) -> None:
+    bob, carol = rtc.Room(), rtc.Room()
+    async with viewing(bob) as seen, viewing(carol) as unseen, publishing(await stage.join("alice")) as alice:
+        await stage.join("bob", into=bob)
+        await stage.join("carol", into=carol)
+        allowed = rtc.ParticipantTrackPermission(participant_identity="bob", allow_all=True)
+        alice.room.local_participant.set_track_subscription_permissions(
+            allow_all_participants=False, participant_permissions=[allowed]
+        )
+        camera = await alice.film()
+        await seen.sees(camera.sid, count=20)
+        assert unseen.counters == {}
+        alice.room.local_participant.set_track_subscription_permissions(allow_all_participants=True)
+        await unseen.sees(camera.sid)

@@ -9,9 +9,11 @@ import time
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
+import aiohttp
 import jwt
 import pytest
 from livekit import api
+from livekit.protocol import rtc
 
 from orchestrator.adapters.livekit_webhooks import LivekitWebhookVerifier
 from orchestrator.core.errors import WebhookRefusedError
@@ -95,6 +97,26 @@ async def test_a_hidden_participant_is_told_too(stage: Stage) -> None:
     assert notices[1].says["participant"]["permission"]["hidden"] is True
     await recorder.disconnect()
     await stage.noticed("room_started", "participant_joined", "participant_left")
+
+
+async def test_who_only_signals_is_listed_and_told_by_a_webhook_when_that_ends(stage: Stage) -> None:
+    headers = {"Authorization": f"Bearer {stage.token('silent')}"}
+    async with (
+        aiohttp.ClientSession() as http,
+        http.ws_connect(f"{stage.engine.url}/rtc?protocol=16", headers=headers) as socket,
+    ):
+        assert (
+            rtc.SignalResponse.FromString(await socket.receive_bytes()).join.participant.identity == "silent"
+        )
+        await stage.join("alice")
+        notices = await stage.noticed("room_started", "participant_joined")
+        assert notices[1].identity == "alice"
+        states = {identity: info.state for identity, info in (await stage.participants()).items()}
+        assert states["silent"] in (api.ParticipantInfo.State.JOINING, api.ParticipantInfo.State.JOINED)
+        await socket.send_bytes(rtc.SignalRequest(leave=rtc.LeaveRequest()).SerializeToString())
+    *_, aborted = await stage.noticed("room_started", "participant_joined", "participant_connection_aborted")
+    assert aborted.identity == "silent"
+    await stage.here("alice")
 
 
 async def test_who_is_replaced_leaves_and_the_newer_one_has_its_own_sid(stage: Stage) -> None:
