@@ -158,7 +158,15 @@ class Orchestrator:
         self.drains = Drains(sessions=self.sessions, registry=self.registry, dispatch=self.dispatch)
         encryption = settings.encryption
         open_keys = SharedKeys(encryption.keys)
-        self.keys = KeyWatch(open_keys, rotation_days=encryption.rotation_days, clock=parts.clock)
+        place = open_chunk_place(
+            settings.recording.chunk_store,
+            copies=settings.recording.checkpoint_copies,
+            open_keys=open_keys,
+            make_keys=SharedKeys(encryption.keys, create=True),
+        )
+        self.keys = KeyWatch(
+            open_keys, rotation_days=encryption.rotation_days, clock=parts.clock, store=place.url
+        )
         self.pull = PullWorkers(
             sessions=self.sessions,
             registry=self.registry,
@@ -173,12 +181,6 @@ class Orchestrator:
         )
         self.push = PushWorkers(sessions=self.sessions, registry=self.registry, dispatch=self.dispatch)
         self.repeats = Repeats(store=parts.store, sessions=self.sessions, push=self.push)
-        place = open_chunk_place(
-            settings.recording.chunk_store,
-            copies=settings.recording.checkpoint_copies,
-            open_keys=open_keys,
-            make_keys=SharedKeys(encryption.keys, create=True),
-        )
         exports = exports_for(settings.recording, place.chunks, open_keys)
         self.playback = Playback(place.chunks, open_keys, exports=exports)
         self.keeping = Keeping(

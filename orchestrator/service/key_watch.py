@@ -33,23 +33,35 @@ class KeyWatch:
         on_age: is told for how many days the key that wraps has been in use.
     """
 
-    def __init__(self, open_ring: Callable[[], KekRing], *, rotation_days: int, clock: Clock) -> None:
-        """Take how to open the ring: it blocks, and raises KeyFileError."""
+    def __init__(
+        self, open_ring: Callable[[], KekRing], *, rotation_days: int, clock: Clock, store: str = ""
+    ) -> None:
+        """Take how to open the ring (it blocks, and raises KeyFileError), and the URL of our chunk store."""
         self.on_age: Callable[[float], None] = lambda days: None
         self._open_ring = open_ring
         self._rotation_days = rotation_days
         self._clock = clock
+        self._store = store
         self._threads = Threads("keys", threads=1, waiting=64)
 
     async def check_recorder(self, metadata: Mapping[str, str]) -> None:
         """Refuse a recorder whose recordings nobody could read or verify here.
 
         One that does not name its keys is not refused, nor is any while our own cannot be opened: they are
-        made by the recorder that starts first.
+        made by the recorder that starts first. One that writes to another chunk store is warned of and
+        welcome: its machine may have another name for the same one.
 
         Raises:
             OtherKeysError: it has other keys than we; trying again would not help.
         """
+        theirs = metadata.get("store", "")
+        if theirs and self._store and theirs != self._store:
+            log.warning(
+                "recorder_store_differs",
+                recorder=theirs,
+                orchestrator=self._store,
+                fix="let [recording] chunk_store (CHUNK_STORAGE_PATH) be the same, or nothing plays here",
+            )
         signing, kek = metadata.get("signing_key_id", ""), metadata.get("kek_id", "")
         if not signing and not kek:
             return

@@ -49,6 +49,21 @@ async def test_a_recorder_that_still_wraps_with_the_key_before_is_welcome(
     await watch.check_recorder(ids(ring))
 
 
+@pytest.mark.parametrize(
+    ("theirs", "is_told"), [("file:///ours", False), ("file:///theirs", True), ("", False)]
+)
+async def test_a_recorder_that_writes_elsewhere_is_told_of_and_welcome(
+    tmp_path: Path, theirs: str, is_told: bool
+) -> None:
+    keys = SharedKeys(KeySettings(key_dir=tmp_path / "keys"))
+    watch = KeyWatch(keys, rotation_days=90, clock=FakeClock(), store="file:///ours")
+    with structlog.testing.capture_logs() as logged:
+        await watch.check_recorder({"store": theirs})
+    watch.close()
+    assert [line["recorder"] for line in logged] == ([theirs] if is_told else [])
+    assert all("CHUNK_STORAGE_PATH" in line["fix"] for line in logged)
+
+
 async def test_a_recorder_with_other_keys_is_refused(watch: KeyWatch, tmp_path: Path) -> None:
     ours = ids(KeyFiles.create_or_open(tmp_path / "keys"))
     theirs = ids(KeyFiles.create_or_open(tmp_path / "other"))
