@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Final
 
@@ -15,6 +16,8 @@ from engine.tokens import Claims, Key, TokenError, verify
 
 SWEEP_EVERY_S: Final = 1.0
 MOST_BODY: Final = 1 << 20  # bytes of a call
+
+_log = logging.getLogger("greenroom.engine")
 
 # Serves one client's WebSocket, its token checked.
 Serve = Callable[[web.Request, Rooms, Claims], Awaitable[web.StreamResponse]]
@@ -49,14 +52,14 @@ def make_app(rooms: Rooms, key: Key, serve: Serve) -> web.Application:
         except TwirpError as error:
             return error_response(error)
 
-    async def agent(request: web.Request) -> web.Response:
-        return web.Response(status=501, text="the embedded engine dispatches no agents; run LiveKit")
-
     async def sweeping(app: web.Application) -> AsyncIterator[None]:
         async def sweep() -> None:
             while True:
                 await asyncio.sleep(SWEEP_EVERY_S)
-                rooms.sweep()
+                try:
+                    rooms.sweep()
+                except Exception:  # noqa: BLE001 - the task's edge; the next second may go better
+                    _log.exception("rooms could not be looked after")
 
         task = asyncio.create_task(sweep())
         yield
@@ -72,7 +75,7 @@ def make_app(rooms: Rooms, key: Key, serve: Serve) -> web.Application:
             web.get("/rtc/validate", validate),
             web.get("/rtc/v1/validate", validate),
             web.route("*", "/twirp/livekit.{service}/{method}", twirp),
-            web.get("/agent", agent),
+            web.get("/agent", _agent),
         ]
     )
     app.cleanup_ctx.append(sweeping)
@@ -81,6 +84,10 @@ def make_app(rooms: Rooms, key: Key, serve: Serve) -> web.Application:
 
 async def _ok(request: web.Request) -> web.Response:
     return web.Response(text="OK")
+
+
+async def _agent(request: web.Request) -> web.Response:
+    return web.Response(status=501, text="the embedded engine dispatches no agents; run LiveKit")
 
 
 @web.middleware

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 # Kinds that serve the others: a room in which they alone are left is empty.
 _DEPENDENT: Final = (models.ParticipantInfo.AGENT, models.ParticipantInfo.EGRESS)
+_TOLD: Final = ("sid", "identity", "state", "metadata", "name", "version", "permission", "kind", "attributes")
 _ID_ALPHABET: Final = "23456789ABCDEFGHJKLMNPQRSTUVWXYZabcdefghijkmnopqrstuvwxyz"
 
 
@@ -120,20 +121,13 @@ class Participant:
     def info(self) -> models.ParticipantInfo:
         """Give what others are told."""
         ready = [track.info for track in self.tracks.values() if track.is_ready]
+        told = {name: getattr(self, name) for name in _TOLD}
         return models.ParticipantInfo(
-            sid=self.sid,
-            identity=self.identity,
-            state=self.state,
+            **told,
             tracks=ready,
-            metadata=self.metadata,
+            is_publisher=bool(ready),
             joined_at=int(self.joined_at),
             joined_at_ms=int(self.joined_at * 1000),
-            name=self.name,
-            version=self.version,
-            permission=self.permission,
-            is_publisher=bool(ready),
-            kind=self.kind,
-            attributes=self.attributes,
             disconnect_reason=self.reason,
             client_protocol=self.client.client_protocol,
             capabilities=self.client.capabilities,

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from typing import Final
+from typing import Any, Final
 
+from google.protobuf.message import Message
 from livekit.protocol import models, rtc
 from livekit.protocol.room import CreateRoomRequest
 from livekit.protocol.webhook import WebhookEvent
@@ -13,7 +14,8 @@ from engine.limits import JoinRefusedError, PublishRefusedError, check_lengths
 from engine.participants import Connection, Participant, Track, new_sid
 from engine.tokens import Claims
 
-# What a track is announced with is what others are told of it.
+# What a room is made with is what it has; what a track is announced with is what others are told of it.
+_KEPT: Final = ("name", "empty_timeout", "departure_timeout", "max_participants", "metadata")
 _ANNOUNCED: Final = (
     *("type", "name", "muted", "width", "height", "disable_dtx", "source", "layers", "stereo"),
     *("disable_red", "encryption", "stream", "audio_features", "packet_trailer_features"),
@@ -28,16 +30,8 @@ class Room:
     ) -> None:
         self._now, self._emit = now, emit
         self.name = request.name
-        self.settings = models.Room(
-            sid=new_sid("RM_"),
-            name=request.name,
-            empty_timeout=request.empty_timeout,
-            departure_timeout=request.departure_timeout,
-            max_participants=request.max_participants,
-            creation_time=int(now()),
-            creation_time_ms=int(now() * 1000),
-            metadata=request.metadata,
-        )
+        self.settings = models.Room(sid=new_sid("RM_"), creation_time=int(now()), **_fields(request, _KEPT))
+        self.settings.creation_time_ms = int(now() * 1000)
         self.participants: dict[str, Participant] = {}  # by identity
         self._created_at = now()
         self._left_at: float | None = None  # when the last one that keeps the room open left
@@ -159,7 +153,7 @@ class Room:
         if known is not None:
             return known
         sid = new_sid("TR_")
-        info = models.TrackInfo(sid=sid, **{name: getattr(add, name) for name in _ANNOUNCED})
+        info = models.TrackInfo(sid=sid, **_fields(add, _ANNOUNCED))
         info.simulcast = len(add.layers) > 1
         track = Track(sid=sid, cid=add.cid, publisher=participant, info=info)
         participant.tracks[sid] = track
@@ -325,3 +319,7 @@ class Room:
 
 def _update(about: Participant) -> rtc.SignalResponse:
     return rtc.SignalResponse(update=rtc.ParticipantUpdate(participants=[about.info()]))
+
+
+def _fields(message: Message, names: Iterable[str]) -> dict[str, Any]:
+    return {name: getattr(message, name) for name in names}

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from typing import Any, Final
 
 from aiohttp import web
 from google.protobuf import json_format
 from google.protobuf.message import DecodeError, Message
+from google.protobuf.message_factory import GetMessageClass
 from livekit.protocol import models, room
 
 from engine.limits import TooLongError
@@ -29,7 +29,8 @@ STATUS: Final = {
 _JSON: Final = "application/json"
 _PROTOBUF: Final = "application/protobuf"
 _NONCE_BYTES: Final = 16
-_KNOWN: Final = room.DESCRIPTOR.services_by_name["RoomService"].methods_by_name
+_METHODS: Final = room.DESCRIPTOR.services_by_name["RoomService"].methods_by_name
+_NOT_HERE: Final = ("ForwardParticipant", "MoveParticipant", "PerformRpc")
 # What CreateRoom may carry; anything else would be silently left undone.
 _ROOM_FIELDS: Final = frozenset(
     ("name", "empty_timeout", "departure_timeout", "max_participants", "metadata", "node_id", "tags")
@@ -55,19 +56,6 @@ class RoomService:
 
     def __init__(self, rooms: Rooms) -> None:
         self._rooms = rooms
-        self._calls: dict[str, tuple[type[Any], Callable[[Any], Message]]] = {
-            "CreateRoom": (room.CreateRoomRequest, self._create_room),
-            "ListRooms": (room.ListRoomsRequest, self._list_rooms),
-            "DeleteRoom": (room.DeleteRoomRequest, self._delete_room),
-            "ListParticipants": (room.ListParticipantsRequest, self._list_participants),
-            "GetParticipant": (room.RoomParticipantIdentity, self._get_participant),
-            "RemoveParticipant": (room.RoomParticipantIdentity, self._remove_participant),
-            "MutePublishedTrack": (room.MuteRoomTrackRequest, self._mute_track),
-            "UpdateParticipant": (room.UpdateParticipantRequest, self._update_participant),
-            "UpdateSubscriptions": (room.UpdateSubscriptionsRequest, self._update_subscriptions),
-            "SendData": (room.SendDataRequest, self._send_data),
-            "UpdateRoomMetadata": (room.UpdateRoomMetadataRequest, self._update_room_metadata),
-        }
 
     def answer(
         self, service: str, method: str, kind: str, body: bytes, claims: Claims | None
@@ -84,22 +72,18 @@ class RoomService:
         Raises:
             TwirpError: it is malformed, not allowed, not possible, or not done here.
         """
-        call = self._calls.get(method) if service == "RoomService" else None
-        if service == "RoomService" and method not in _KNOWN:
+        if service != "RoomService" or method in _NOT_HERE:
+            sentence = f"the embedded engine has no {service}/{method}; run LiveKit: --engine livekit"
+            raise TwirpError("unimplemented", sentence)
+        if method not in _METHODS:
             raise TwirpError("bad_route", f"no handler for path {method!r}")
-        if call is None:
-            raise TwirpError(
-                "unimplemented",
-                f"the embedded engine has no {service}/{method}; use LiveKit: --engine livekit",
-            )
         if kind not in (_JSON, _PROTOBUF):
             raise TwirpError("bad_route", f"unexpected Content-Type: {kind!r}")
-        shape, act = call
-        request = _decoded(shape(), kind, body)
+        request = _decoded(GetMessageClass(_METHODS[method].input_type)(), kind, body)
         if claims is None or not _allows(claims, method, request):
             raise TwirpError("unauthenticated", "permissions denied")
         try:
-            answer = act(request)
+            answer = self._act(method, request) or GetMessageClass(_METHODS[method].output_type)()
         except TooLongError as error:
             raise TwirpError("invalid_argument", str(error)) from None
         if kind == _PROTOBUF:
@@ -110,88 +94,50 @@ class RoomService:
         text = json.dumps(said, ensure_ascii=False, separators=(",", ":"))
         return web.Response(text=text, content_type=_JSON)
 
-    def _create_room(self, request: room.CreateRoomRequest) -> Message:
-        unknown = [field.name for field, _ in request.ListFields() if field.name not in _ROOM_FIELDS]
-        if unknown:
-            raise TwirpError("unimplemented", f"the embedded engine makes no room with {', '.join(unknown)}")
-        return self._rooms.create(request).info()
+    def _act(self, method: str, request: Any) -> Message | None:
+        match method:
+            case "CreateRoom":
+                unknown = [field.name for field, _ in request.ListFields() if field.name not in _ROOM_FIELDS]
+                if unknown:
+                    sentence = f"the embedded engine makes no room with {', '.join(unknown)}"
+                    raise TwirpError("unimplemented", sentence)
+                return self._rooms.create(request).info()
+            case "ListRooms":
+                listed = (one for one in self._rooms if not request.names or one.name in request.names)
+                return room.ListRoomsResponse(rooms=[one.info() for one in listed])
+            case "ListParticipants":
+                found = self._rooms.get(request.room)
+                here = found.participants.values() if found else ()
+                return room.ListParticipantsResponse(participants=[one.info() for one in here])
+            case "DeleteRoom":
+                self._rooms.delete(self._room(request))
+            case "SendData":
+                self._send(request)
+            case "UpdateRoomMetadata":
+                found = self._room(request)
+                found.set_metadata(request.metadata)
+                return found.info()
+            case _:
+                return _act_on(method, self._participant(request), request)
+        return None
 
-    def _list_rooms(self, request: room.ListRoomsRequest) -> Message:
-        listed = [one.info() for one in self._rooms if not request.names or one.name in request.names]
-        return room.ListRoomsResponse(rooms=listed)
-
-    def _delete_room(self, request: room.DeleteRoomRequest) -> Message:
-        self._rooms.delete(self._room(request.room))
-        return room.DeleteRoomResponse()
-
-    def _list_participants(self, request: room.ListParticipantsRequest) -> Message:
-        found = self._rooms.get(request.room)
-        here = found.participants.values() if found else ()
-        return room.ListParticipantsResponse(participants=[one.info() for one in here])
-
-    def _get_participant(self, request: room.RoomParticipantIdentity) -> Message:
-        return self._participant(request).info()
-
-    def _remove_participant(self, request: room.RoomParticipantIdentity) -> Message:
-        participant = self._participant(request)
-        participant.room.remove(participant, models.PARTICIPANT_REMOVED)
-        return room.RemoveParticipantResponse()
-
-    def _mute_track(self, request: room.MuteRoomTrackRequest) -> Message:
-        participant = self._participant(request)
-        track = participant.tracks.get(request.track_sid)
-        if track is None:
-            return room.MuteRoomTrackResponse()  # LiveKit's answer, without a track
-        if not request.muted and track.info.muted:
-            raise TwirpError("failed_precondition", "remote unmute not enabled")
-        participant.room.mute(track, request.muted, by_server=True)
-        return room.MuteRoomTrackResponse(track=track.info)
-
-    def _update_participant(self, request: room.UpdateParticipantRequest) -> Message:
-        participant = self._participant(request)
-        participant.room.update(
-            participant,
-            name=request.name,
-            metadata=request.metadata,
-            attributes=request.attributes,
-            permission=request.permission if request.HasField("permission") else None,
-        )
-        return participant.info()
-
-    def _update_subscriptions(self, request: room.UpdateSubscriptionsRequest) -> Message:
-        participant = self._participant(request)
-        named = [sid for group in request.participant_tracks for sid in group.track_sids]
-        for sid in (*request.track_sids, *named):
-            track = participant.room.find_track(sid)
-            if track and (not request.subscribe or participant.room.may_subscribe(participant, track)):
-                participant.connection.subscribe(track, request.subscribe)
-        return room.UpdateSubscriptionsResponse()
-
-    def _send_data(self, request: room.SendDataRequest) -> Message:
+    def _send(self, request: room.SendDataRequest) -> None:
         if request.nonce and len(request.nonce) != _NONCE_BYTES:
-            got = len(request.nonce)
-            raise TwirpError("invalid_argument", f"nonce should be 16-bytes or not present, got: {got} bytes")
-        packet = models.DataPacket(
-            kind=request.kind,
-            destination_identities=request.destination_identities,
-            user=models.UserPacket(
-                payload=request.data,
-                destination_sids=request.destination_sids,
-                destination_identities=request.destination_identities,
-                topic=request.topic or None,
-                nonce=request.nonce,
-            ),
+            sentence = f"nonce should be 16-bytes or not present, got: {len(request.nonce)} bytes"
+            raise TwirpError("invalid_argument", sentence)
+        user = models.UserPacket(
+            payload=request.data,
+            topic=request.topic or None,
+            nonce=request.nonce,
+            destination_sids=request.destination_sids,
         )
-        self._room(request.room).relay(packet, request.kind)
-        return room.SendDataResponse()
+        to = request.destination_identities
+        packet = models.DataPacket(kind=request.kind, user=user, destination_identities=to)
+        packet.user.destination_identities.extend(to)
+        self._room(request).relay(packet, request.kind)
 
-    def _update_room_metadata(self, request: room.UpdateRoomMetadataRequest) -> Message:
-        found = self._room(request.room)
-        found.set_metadata(request.metadata)
-        return found.info()
-
-    def _room(self, name: str) -> Room:
-        found = self._rooms.get(name)
+    def _room(self, request: Any) -> Room:
+        found = self._rooms.get(request.room)
         if found is None:
             raise TwirpError("not_found", "requested room does not exist")
         return found
@@ -202,6 +148,35 @@ class RoomService:
         if participant is None:
             raise TwirpError("not_found", "participant does not exist")
         return participant
+
+
+def _act_on(method: str, participant: Participant, request: Any) -> Message | None:
+    """Do what is asked of one participant; None is an answer without content."""
+    its_room = participant.room
+    match method:
+        case "RemoveParticipant":
+            its_room.remove(participant, models.PARTICIPANT_REMOVED)
+            return None
+        case "UpdateParticipant":
+            permission = request.permission if request.HasField("permission") else None
+            said = {"name": request.name, "metadata": request.metadata, "attributes": request.attributes}
+            its_room.update(participant, permission=permission, **said)
+        case "MutePublishedTrack":
+            track = participant.tracks.get(request.track_sid)
+            if track is None:
+                return None  # LiveKit's answer, without a track
+            if not request.muted and track.info.muted:
+                raise TwirpError("failed_precondition", "remote unmute not enabled")
+            its_room.mute(track, request.muted, by_server=True)
+            return room.MuteRoomTrackResponse(track=track.info)
+        case "UpdateSubscriptions":
+            named = [sid for group in request.participant_tracks for sid in group.track_sids]
+            for sid in (*request.track_sids, *named):
+                track = its_room.find_track(sid)
+                if track and (not request.subscribe or its_room.may_subscribe(participant, track)):
+                    participant.connection.subscribe(track, request.subscribe)
+            return None
+    return participant.info()
 
 
 def _decoded(request: Message, kind: str, body: bytes) -> Message:

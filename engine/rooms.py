@@ -72,7 +72,7 @@ class Rooms:
         video = claims.video
         if not video.room_join:
             raise JoinRefusedError(401, "permissions denied")
-        if not (video.room and 0 < len(claims.identity) <= LONGEST_NAME):
+        if not all(0 < len(name) <= LONGEST_NAME for name in (video.room, claims.identity)):
             raise JoinRefusedError(
                 400, f"a room and an identity of 1 to {LONGEST_NAME} characters are needed"
             )

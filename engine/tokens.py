@@ -16,6 +16,9 @@ REFRESHED_FOR_S: Final = 600  # how long a renewed token is good; LiveKit's defa
 SOURCES: Final[dict[str, Any]] = {name.lower(): n for name, n in models.TrackSource.items() if n}
 KINDS: Final[dict[str, Any]] = {name.lower(): n for name, n in models.ParticipantInfo.Kind.items()}
 
+_GRANTED_UNLESS_DENIED: Final = ("can_publish", "can_publish_data", "can_subscribe")
+_FLAGS: Final = ("hidden", "recorder", "agent")
+
 
 class TokenError(Exception):
     """A token is missing, forged, over, or made for something else; the sentence never repeats it."""
@@ -73,15 +76,12 @@ class Claims(msgspec.Struct, frozen=True, kw_only=True):
         video, sources = self.video, self.video.can_publish_sources or ()
         if unknown := [name for name in sources if name not in SOURCES]:
             raise TokenError(f"canPublishSources names {unknown[0]!r}; known are {', '.join(SOURCES)}")
+        asked = {name: getattr(video, name) is not False for name in _GRANTED_UNLESS_DENIED}
         return models.ParticipantPermission(
-            can_publish=video.can_publish is not False,
-            can_publish_data=video.can_publish_data is not False,
+            **asked,
             can_publish_sources=[SOURCES[name] for name in sources],
-            can_subscribe=video.can_subscribe is not False,
             can_update_metadata=bool(video.can_update_own_metadata),
-            hidden=video.hidden,
-            recorder=video.recorder,
-            agent=video.agent,
+            **{name: getattr(video, name) for name in _FLAGS},
         )
 
 
@@ -92,14 +92,8 @@ def verify(token: str, key: Key) -> Claims:
         TokenError: it is not ours, not yet or no longer good, or says nonsense.
     """
     try:
-        said = jwt.decode(
-            token,
-            key.api_secret,
-            algorithms=["HS256"],
-            issuer=key.api_key,
-            leeway=LEEWAY_S,
-            options={"require": ["iss"]},
-        )
+        needed: jwt.types.Options = {"require": ["iss"]}
+        said = jwt.decode(token, key.api_secret, ["HS256"], needed, issuer=key.api_key, leeway=LEEWAY_S)
         claims = msgspec.convert(said, Claims)
     except (jwt.InvalidTokenError, msgspec.ValidationError) as error:
         reason = type(error).__name__  # the error's own words may repeat the token
@@ -111,12 +105,8 @@ def verify(token: str, key: Key) -> Claims:
 
 def mint(claims: Claims, key: Key, *, now: float, for_s: int = REFRESHED_FOR_S) -> str:
     """Sign claims anew, good from ``now`` (seconds since 1970) for ``for_s`` seconds."""
-    said: dict[str, Any] = {
-        **msgspec.to_builtins(claims),
-        "iss": key.api_key,
-        "nbf": int(now),
-        "exp": int(now) + for_s,
-    }
+    said: dict[str, Any] = msgspec.to_builtins(claims)
+    said |= {"iss": key.api_key, "nbf": int(now), "exp": int(now) + for_s}
     said["video"] = {name: value for name, value in said["video"].items() if value is not None}
     return jwt.encode(said, key.api_secret, algorithm="HS256")
 
@@ -124,11 +114,7 @@ def mint(claims: Claims, key: Key, *, now: float, for_s: int = REFRESHED_FOR_S) 
 def granted(grants: Grants, permission: models.ParticipantPermission) -> Grants:
     """Give the grants of a token with the permissions that its holder has by now."""
     names = {number: name for name, number in SOURCES.items()}
-    return msgspec.structs.replace(
-        grants,
-        can_publish=permission.can_publish,
-        can_publish_data=permission.can_publish_data,
-        can_publish_sources=[names[source] for source in permission.can_publish_sources if source in names],
-        can_subscribe=permission.can_subscribe,
-        can_update_own_metadata=permission.can_update_metadata,
-    )
+    sources = [names[source] for source in permission.can_publish_sources if source in names]
+    now = {name: getattr(permission, name) for name in _GRANTED_UNLESS_DENIED}
+    own = permission.can_update_metadata
+    return msgspec.structs.replace(grants, can_publish_sources=sources, can_update_own_metadata=own, **now)

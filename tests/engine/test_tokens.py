@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import time
 from datetime import timedelta
 
@@ -78,7 +79,8 @@ def test_a_token_signed_by_another_or_by_nobody_is_refused() -> None:
     said = {"iss": KEY.api_key, "exp": time.time() + 60}
     forged = jwt.encode(said, "another secret of at least 32 characters", algorithm="HS256")
     unsigned = jwt.encode(said, "", algorithm="none")
-    for token in (forged, unsigned, "", "a.b.c"):
+    brackets = base64.urlsafe_b64encode(b"[" * 100_000).decode()
+    for token in (forged, unsigned, "", "a.b.c", f"{brackets}.{brackets}.c"):
         with pytest.raises(TokenError):
             tokens.verify(token, KEY)
 
