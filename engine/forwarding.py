@@ -23,6 +23,7 @@ KEYFRAME_EVERY_S: Final = 0.3  # requests to one publisher
 AGAIN_EVERY_S: Final = 0.05  # the same packet is asked of its publisher
 BANDWIDTH: Final = 50_000_000  # bits/s, what every publisher is told it may use
 REPORT_EVERY_S: Final = 1.0
+EARLY_REPORTS: Final = 3  # ticks: the first may come before the subscriber knows the stream
 LOUD: Final = 35  # -dBov; louder than this is speech, as for LiveKit
 _SPEAKING_SHARE: Final = 0.4  # of the packets between two ticks
 _HALF: Final = 1 << 15
@@ -40,7 +41,10 @@ class Outgoing:
         payload_type: what the subscriber calls the codec.
     """
 
-    __slots__ = ("_fresh", "_last", "_peer", "_shift", "forwarder", "is_paused", "payload_type", "ssrc")
+    __slots__ = (
+        *("_early", "_fresh", "_last", "_peer", "_shift"),
+        *("forwarder", "is_paused", "payload_type", "ssrc"),
+    )
 
     def __init__(self, forwarder: Forwarder, peer: Peer, *, ssrc: int, payload_type: int) -> None:
         self.forwarder = forwarder
@@ -48,6 +52,7 @@ class Outgoing:
         self.ssrc = ssrc.to_bytes(4, "big")
         self.payload_type = payload_type
         self.is_paused = False
+        self._early = EARLY_REPORTS
         self._shift = -1  # what sequence numbers are lowered by; -1 before the first packet
         self._last = 0
         self._fresh = 0  # numbers up to the last that have this shift: only they can be asked for again
@@ -80,6 +85,12 @@ class Outgoing:
         else:
             self.forwarder.ask_again(number)
 
+    def tick(self) -> None:
+        """Tell a new subscriber how sound and picture belong together before the next report comes."""
+        if self._early and self._shift >= 0 and self.forwarder.last_report:
+            self._early -= 1
+            self.report(self.forwarder.last_report)
+
     def report(self, sent: bytes) -> None:
         """Pass on a sender report, without what it says of others' streams."""
         if not self.is_paused and self._shift >= 0:
@@ -106,6 +117,7 @@ class Forwarder:
     Attributes:
         outs: the subscribers.
         history: the last packets, by sequence number modulo HISTORY.
+        last_report: of its sender, b"" before the first.
     """
 
     def __init__(self, peer: Peer, codec: Codec, *, level_id: int) -> None:
@@ -122,8 +134,8 @@ class Forwarder:
         self._received = self._first = self._highest = 0  # the latter two as extended sequence numbers
         self._reported = (0, 0)  # expected and received at the last report
         self._transit, self._jitter = 0.0, 0.0
-        self._last_report = b""
-        self._last_report_at = 0.0
+        self.last_report = b""
+        self._reported_at = 0.0
 
     def take(self, packet: bytes) -> None:
         """Forward a packet of the track."""
@@ -170,7 +182,7 @@ class Forwarder:
 
     def reported(self, report: bytes) -> None:
         """Take a sender report, and pass it on."""
-        self._last_report, self._last_report_at = report, time.monotonic()
+        self.last_report, self._reported_at = report, time.monotonic()
         for out in self.outs:
             out.report(report)
 
@@ -197,14 +209,14 @@ class Forwarder:
         interval = expected - since[0]
         missing = max(0, interval - (self._received - since[1]))
         fraction = min(255, 256 * missing // interval) if interval > 0 else 0
-        delay = int((now - self._last_report_at) * 65_536) if self._last_report else 0
+        delay = int((now - self._reported_at) * 65_536) if self.last_report else 0
         return struct.pack(
             ">4sI II4sI",
             self.ssrc,
             fraction << 24 | max(0, lost) & 0xFFFFFF,
             self._highest & 0xFFFFFFFF,
             int(self._jitter) & 0xFFFFFFFF,
-            self._last_report[10:14] or bytes(4),
+            self.last_report[10:14] or bytes(4),
             delay & 0xFFFFFFFF,
         )
 
@@ -307,6 +319,8 @@ class Media:
             self._on_tick()
         for forwarder in self.forwarders:
             forwarder.tick(now)
+        for out in self.outs.values():
+            out.tick()
         if now >= self._report_at and (blocks := [one.report_block(now) for one in self.forwarders]):
             self._report_at = now + REPORT_EVERY_S
             ssrcs = [one.ssrc for one in self.forwarders if one.ssrc]

@@ -179,7 +179,7 @@ class Peer:
             self.media.tick(now)
             if now - self._heard_at > SILENCE_S:
                 self._lose(f"nothing was heard of its media connection for {SILENCE_S:g} s")
-        elif self._connecting is not None and now - self._opened_at > CONNECT_S:
+        elif now - self._opened_at > CONNECT_S:
             self._lose(f"no media connection within {CONNECT_S:g} s")
 
     # --- of the forwarding ---

@@ -11,6 +11,7 @@ import pytest
 from engine import forwarding
 from engine.forwarding import (
     BANDWIDTH,
+    EARLY_REPORTS,
     HISTORY,
     Forwarder,
     Media,
@@ -185,6 +186,17 @@ def test_sender_reports_keep_their_times() -> None:
     (read,) = read_sender_reports(sent)
     (original,) = read_sender_reports(report)
     assert (read.ssrc, read.ntp_us, read.rtp_time) == (THEIRS, original.ntp_us, 1234)
+
+
+def test_a_new_subscriber_is_told_the_last_report_without_waiting_for_the_next() -> None:
+    world = World()
+    world.incoming.rtcp(struct.pack(">BBHIIIIII", 0x80, 200, 6, OURS, 3_900_000_000, 5, 1234, 1, 4))
+    world.outgoing.tick(1.0)
+    assert world.subscriber.rtcp == []  # of what is not sent yet nothing is said
+    world.take(1)
+    for now in range(10):
+        world.outgoing.tick(float(now))
+    assert [one[16:20] for one in world.subscriber.rtcp] == [(1234).to_bytes(4, "big")] * EARLY_REPORTS
 
 
 def test_a_publisher_learns_what_was_lost_and_what_it_may_send() -> None:

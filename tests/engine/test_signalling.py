@@ -9,7 +9,7 @@ import aiohttp
 import pytest
 from livekit.protocol import models, rtc
 
-from engine import signalling
+from engine import signalling, transport
 from engine.joining import LARGEST_MESSAGE
 from tests.engine.sessions import RunningEngine, Signals, join_request, offer, running_engine, section
 
@@ -93,6 +93,14 @@ async def test_who_says_nothing_is_put_out_and_may_come_back(
     leave = (await ada.hear("leave")).leave
     assert (leave.reason, leave.action) == (models.CONNECTION_TIMEOUT, rtc.LeaveRequest.RECONNECT)
     assert await left(engine, "ada") == models.CONNECTION_TIMEOUT
+
+
+async def test_who_only_signals_is_put_out(engine: RunningEngine, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(transport, "CONNECT_S", 0.0)
+    monkeypatch.setattr(signalling, "LEAVE_S", 0.0)
+    ada = await engine.connect("ada")  # never answers the offer
+    assert await left(engine, "ada") == models.CONNECTION_TIMEOUT
+    assert (await ada.hear("leave")).leave.action == rtc.LeaveRequest.RECONNECT
 
 
 async def test_who_reads_nothing_is_put_out(engine: RunningEngine, monkeypatch: pytest.MonkeyPatch) -> None:
