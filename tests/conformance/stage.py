@@ -163,6 +163,15 @@ async def leave(room: rtc.Room) -> None:
             await room.disconnect()
 
 
+async def tell(room: rtc.Room, data: bytes, heard: Callable[[], object]) -> None:
+    """Send data to all until it was heard: what comes before somebody's channel is open is lost."""
+    deadline = time.monotonic() + WITHIN_S
+    while not heard():
+        assert time.monotonic() < deadline, f"{data!r} was not heard in {WITHIN_S:g} s"
+        await room.local_participant.publish_data(data, topic="t")
+        await asyncio.sleep(0.1)
+
+
 async def until(
     condition: Callable[[], object], seen: Callable[[], object] = lambda: "", *, within_s: float = WITHIN_S
 ) -> None:

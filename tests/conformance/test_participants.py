@@ -12,7 +12,7 @@ import pytest
 from livekit import api, rtc
 
 from tests.conformance.cameras import publishing
-from tests.conformance.stage import Stage, until
+from tests.conformance.stage import Stage, tell, until
 
 pytestmark = pytest.mark.integration
 
@@ -192,8 +192,7 @@ async def test_who_may_not_changes_nothing(stage: Stage) -> None:
         await alice.local_participant.set_attributes({"greenroom.role": "operator"})
         await alice.local_participant.set_metadata("mine")
         await alice.local_participant.set_name("Alice")
-        await alice.local_participant.publish_data(b"after it", topic="t", destination_identities=["bob"])
-    await until(lambda: got)
+    await tell(alice, b"after it", lambda: got)
     info = (await stage.here("alice", "bob"))["alice"]
     assert (info.name, info.metadata, dict(info.attributes)) == ("", "", {"a": "1"})
     who = bob.remote_participants["alice"]
