@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +30,8 @@ async def running(tmp_path: Path, fresh_livekit_server: LiveKitFactory) -> Async
         "microservices__retry_interval": "2",
         "reconcile__participants_interval": "1",
     }
-    async with system(tmp_path, fresh_livekit_server, **limits) as made:
+    livekit = partial(fresh_livekit_server, engine="livekit")  # the other one dispatches no agents
+    async with system(tmp_path, livekit, **limits) as made:
         yield made
 
 
