@@ -9,6 +9,7 @@ from typing import Final
 
 from aiohttp import web
 
+from engine.joining import read_join
 from engine.limits import JoinRefusedError
 from engine.room_service import RoomService, TwirpError, error_response
 from engine.rooms import Rooms
@@ -31,6 +32,7 @@ def make_app(rooms: Rooms, key: Key, serve: Serve) -> web.Application:
         _claims_to_join(request, rooms, key)
         if request.path.startswith("/rtc/v1") and "join_request" not in request.query:
             raise JoinRefusedError(400, "join_request is required")
+        read_join(request)
         return web.Response(text="success")
 
     async def signal(request: web.Request) -> web.StreamResponse:

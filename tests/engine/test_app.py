@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import io
 
 import pytest
@@ -65,10 +66,14 @@ async def test_it_says_ok(client: Client) -> None:
 async def test_validation_tells_why_as_livekit_does(client: Client, world: World) -> None:
     assert (await client.get("/rtc/validate", headers=bearer())).status == 404
     world.room()
+    packed = base64.urlsafe_b64encode(
+        rtc.WrappedJoinRequest(join_request=b"\x1a\x01m").SerializeToString()
+    ).decode()
     cases = [
         ("/rtc/validate", bearer(), 200, "success"),
         (f"/rtc/validate?access_token={token(room_join=True, room='tea')}", {}, 200, "success"),
-        ("/rtc/v1/validate?join_request=abc", bearer(), 200, "success"),
+        (f"/rtc/v1/validate?join_request={packed}", bearer(), 200, "success"),
+        ("/rtc/v1/validate?join_request=abc", bearer(), 400, "no base64url of a WrappedJoinRequest"),
         ("/rtc/v1/validate", bearer(), 400, "join_request is required"),
         ("/rtc/validate", {}, 401, "no permissions to access the room"),
         ("/rtc/validate", {"Authorization": "Bearer abc"}, 401, "invalid authorization token"),
