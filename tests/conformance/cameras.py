@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from fractions import Fraction
@@ -157,6 +157,12 @@ async def publish(
     """Publish a track, within the deadline that everything has."""
     async with asyncio.timeout(WITHIN_S):
         return await room.local_participant.publish_track(track, options)
+
+
+def publications(room: rtc.Room, identity: str) -> Mapping[str, rtc.RemoteTrackPublication]:
+    """What somebody publishes, as far as it was told; nothing of who is not there yet."""
+    who = room.remote_participants.get(identity)
+    return who.track_publications if who is not None else {}
 
 
 class Viewer:

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
 from itertools import pairwise
 
 import pytest
 from livekit import api, rtc
 from livekit.protocol import models
 
-from tests.conformance.cameras import Codec, publishing, viewing
+from tests.conformance.cameras import Codec, publications, publishing, viewing
 from tests.conformance.stage import Stage, until
 
 pytestmark = pytest.mark.integration
@@ -57,12 +56,6 @@ async def test_encoded_pictures_and_sound_arrive_as_they_were_sent(
         models.TrackSource.CAMERA,
     )
     assert tracks[microphone.sid].type == models.TrackType.AUDIO
-
-
-def publications(room: rtc.Room, identity: str) -> Mapping[str, rtc.RemoteTrackPublication]:
-    """What somebody publishes, as far as it was told; nothing of who is not there yet."""
-    who = room.remote_participants.get(identity)
-    return who.track_publications if who is not None else {}
 
 
 async def test_three_see_and_hear_each_other(stage: Stage) -> None:
