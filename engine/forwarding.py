@@ -41,11 +41,6 @@ class Outgoing:
         payload_type: what the subscriber calls the codec.
     """
 
-    __slots__ = (
-        *("_early", "_fresh", "_last", "_peer", "_shift"),
-        *("forwarder", "is_paused", "payload_type", "ssrc"),
-    )
-
     def __init__(self, forwarder: Forwarder, peer: Peer, *, ssrc: int, payload_type: int) -> None:
         self.forwarder = forwarder
         self._peer = peer
@@ -116,6 +111,7 @@ class Forwarder:
 
     Attributes:
         outs: the subscribers.
+        ssrc: of its packets, b"" before the first; ``received``: how many came with it.
         history: the last packets, by sequence number modulo HISTORY.
         last_report: of its sender, b"" before the first.
     """
@@ -131,7 +127,8 @@ class Forwarder:
         self._keyframe_at = 0.0
         self._wants_keyframe = False
         self._levels: list[int] = []
-        self._received = self._first = self._highest = 0  # the latter two as extended sequence numbers
+        self.received = 0
+        self._first = self._highest = 0  # extended sequence numbers
         self._reported = (0, 0)  # expected and received at the last report
         self._transit, self._jitter = 0.0, 0.0
         self.last_report = b""
@@ -153,11 +150,6 @@ class Forwarder:
         for out in self.outs:
             out.send(packet, number)
 
-    def begin(self, ssrc: bytes) -> None:
-        """Packets come with this SSRC from now on."""
-        self.ssrc = ssrc
-        self._received = 0
-
     def attach(self, out: Outgoing) -> None:
         """Forward to one more subscriber."""
         self.outs.append(out)
@@ -167,7 +159,7 @@ class Forwarder:
         """Have the publisher send a keyframe, now or when it may be asked again."""
         if self.codec.mime.startswith("video/"):
             self._wants_keyframe = True
-            self._ask_for_keyframe(time.monotonic())
+            self.tick(time.monotonic())
 
     def ask_again(self, number: int) -> None:
         """Ask the publisher for a packet that never came."""
@@ -188,7 +180,9 @@ class Forwarder:
 
     def tick(self, now: float) -> None:
         """Ask for the keyframe that had to wait."""
-        self._ask_for_keyframe(now)
+        if self._wants_keyframe and self.ssrc and now - self._keyframe_at >= KEYFRAME_EVERY_S:
+            self._wants_keyframe, self._keyframe_at = False, now
+            self._peer.send_rtcp(struct.pack(">BBHI4s", 0x81, _FEEDBACK_PAYLOAD, 2, _OWN_SSRC, self.ssrc))
 
     def loudness(self) -> float:
         """Give how loud its speaker is since the last call: 0, or 1/8 to 1."""
@@ -201,36 +195,29 @@ class Forwarder:
 
     def report_block(self, now: float) -> bytes:
         """Write what the publisher is told of its stream; nothing before it sends."""
-        if not self._received:
+        if not self.received:
             return b""
         expected = self._highest - self._first + 1
-        lost, since = expected - self._received, (self._reported[0], self._reported[1])
-        self._reported = (expected, self._received)
-        interval = expected - since[0]
-        missing = max(0, interval - (self._received - since[1]))
-        fraction = min(255, 256 * missing // interval) if interval > 0 else 0
+        interval, came = expected - self._reported[0], self.received - self._reported[1]
+        self._reported = (expected, self.received)
+        fraction = min(255, 256 * max(0, interval - came) // interval) if interval > 0 else 0
         delay = int((now - self._reported_at) * 65_536) if self.last_report else 0
         return struct.pack(
             ">4sI II4sI",
             self.ssrc,
-            fraction << 24 | max(0, lost) & 0xFFFFFF,
+            fraction << 24 | max(0, expected - self.received) & 0xFFFFFF,
             self._highest & 0xFFFFFFFF,
             int(self._jitter) & 0xFFFFFFFF,
             self.last_report[10:14] or bytes(4),
             delay & 0xFFFFFFFF,
         )
 
-    def _ask_for_keyframe(self, now: float) -> None:
-        if self._wants_keyframe and self.ssrc and now - self._keyframe_at >= KEYFRAME_EVERY_S:
-            self._wants_keyframe, self._keyframe_at = False, now
-            self._peer.send_rtcp(struct.pack(">BBHI4s", 0x81, _FEEDBACK_PAYLOAD, 2, _OWN_SSRC, self.ssrc))
-
     def _count(self, packet: bytes, number: int) -> None:
-        if not self._received:
+        if not self.received:
             self._first = self._highest = number
             self._reported = (0, 0)
         ahead = (number - self._highest) & 0xFFFF
-        self._received += 1
+        self.received += 1
         if ahead < _HALF:
             self._highest += ahead
             ticks = int.from_bytes(packet[4:8], "big")
@@ -345,7 +332,7 @@ class Media:
         if self._by_ssrc.get(ssrc) is not forwarder:
             self._by_ssrc = {one: owner for one, owner in self._by_ssrc.items() if owner is not forwarder}
             self._by_ssrc[ssrc] = forwarder
-            forwarder.begin(ssrc)
+            forwarder.ssrc, forwarder.received = ssrc, 0
             if forwarder.outs:
                 forwarder.want_keyframe()
 

@@ -11,11 +11,14 @@ import secrets
 import socket
 import struct
 import time
-from typing import Any, Final, Protocol
+from typing import TYPE_CHECKING, Any, Final
 
 from aioice import stun
 from aiortc.rtcdtlstransport import RTCCertificate
 from pylibsrtp import _binding
+
+if TYPE_CHECKING:
+    from engine.transport import Peer
 
 MAX_DATAGRAM: Final = 2048
 SOCKET_BYTES: Final = 4 * 1024 * 1024  # the kernel may allow less
@@ -25,25 +28,6 @@ _BATCH: Final = 128  # datagrams that are read before others get their turn
 
 Address = tuple[str, int]
 ffi: Final[Any] = _binding.ffi
-
-
-class Endpoint(Protocol):
-    """Our end of one client's connection."""
-
-    username: str
-    password: str
-
-    def checked(self, address: Address, *, is_nominated: bool) -> None:
-        """A check came from who knows the password."""
-
-    def take_dtls(self, datagram: bytes) -> None:
-        """Take a DTLS datagram."""
-
-    def take_srtp(self, size: int) -> None:
-        """Take ``size`` bytes of SRTP or SRTCP, which stand in the port's ``inbox``."""
-
-    def tick(self, now: float) -> None:
-        """About every TICK_S seconds, ``now`` by the monotonic clock."""
 
 
 class Scratch:
@@ -71,8 +55,8 @@ class MediaPort:
         self.address: Address = bound.getsockname()[:2]
         self.inbox, self.outbox = Scratch(), Scratch()
         self.certificate = RTCCertificate.generateCertificate()
-        self._by_username: dict[str, Endpoint] = {}
-        self._by_address: dict[Address, Endpoint] = {}
+        self._by_username: dict[str, Peer] = {}
+        self._by_address: dict[Address, Peer] = {}
         self._loop.add_reader(bound.fileno(), self._read)
         self._timer = self._loop.call_later(TICK_S, self._tick)
 
@@ -104,16 +88,16 @@ class MediaPort:
         self._loop.remove_reader(self._socket.fileno())
         self._socket.close()
 
-    def add(self, endpoint: Endpoint) -> None:
-        """Give an endpoint its username and password, new ones if it had some, and listen for it."""
-        self._by_username.pop(endpoint.username, None)
-        endpoint.username, endpoint.password = secrets.token_hex(8), secrets.token_hex(16)
-        self._by_username[endpoint.username] = endpoint
+    def add(self, peer: Peer) -> None:
+        """Give a connection its username and password, new ones if it had some, and listen for it."""
+        self._by_username.pop(peer.username, None)
+        peer.username, peer.password = secrets.token_hex(8), secrets.token_hex(16)
+        self._by_username[peer.username] = peer
 
-    def remove(self, endpoint: Endpoint) -> None:
+    def remove(self, peer: Peer) -> None:
         """Listen for it no more."""
-        self._by_username.pop(endpoint.username, None)
-        for address in [known for known, owner in self._by_address.items() if owner is endpoint]:
+        self._by_username.pop(peer.username, None)
+        for address in [known for known, owner in self._by_address.items() if owner is peer]:
             del self._by_address[address]
 
     def send(self, data: Any, address: Address) -> None:
@@ -124,8 +108,8 @@ class MediaPort:
     def _tick(self) -> None:
         self._timer = self._loop.call_later(TICK_S, self._tick)
         now = time.monotonic()
-        for endpoint in list(self._by_username.values()):
-            endpoint.tick(now)
+        for peer in list(self._by_username.values()):
+            peer.tick(now)
 
     def _read(self) -> None:
         receive, inbox, known = self._socket.recvfrom_into, self.inbox.bytes, self._by_address
@@ -140,13 +124,13 @@ class MediaPort:
             if first < 4:
                 self._check(bytes(inbox[:size]), address)
                 continue
-            endpoint = known.get(address)
-            if endpoint is None:
+            peer = known.get(address)
+            if peer is None:
                 continue
             if 127 < first < 192:
-                endpoint.take_srtp(size)
+                peer.take_srtp(size)
             elif 19 < first < 64:
-                endpoint.take_dtls(bytes(inbox[:size]))
+                peer.take_dtls(bytes(inbox[:size]))
 
     def _check(self, datagram: bytes, address: Address) -> None:
         """Answer a connectivity check of who knows one of our usernames and its password."""
@@ -156,8 +140,8 @@ class MediaPort:
             return
         if (request.message_method, request.message_class) != (stun.Method.BINDING, stun.Class.REQUEST):
             return
-        endpoint = self._by_username.get(request.attributes.get("USERNAME", "").partition(":")[0])
-        if endpoint is None or not request.check_message_integrity(endpoint.password.encode()):
+        peer = self._by_username.get(request.attributes.get("USERNAME", "").partition(":")[0])
+        if peer is None or not request.check_message_integrity(peer.password.encode()):
             return
         response = stun.Message(
             message_method=stun.Method.BINDING,
@@ -165,7 +149,7 @@ class MediaPort:
             transaction_id=request.transaction_id,
             attributes={"XOR-MAPPED-ADDRESS": address},
         )
-        response.add_message_integrity(endpoint.password.encode())
+        response.add_message_integrity(peer.password.encode())
         self.send(bytes(response), address)
-        self._by_address[address] = endpoint
-        endpoint.checked(address, is_nominated="USE-CANDIDATE" in request.attributes)
+        self._by_address[address] = peer
+        peer.checked(address, is_nominated="USE-CANDIDATE" in request.attributes)

@@ -11,7 +11,7 @@ import logging
 import secrets
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Final, Protocol
+from typing import Final
 
 from livekit.protocol import models, rtc
 
@@ -35,13 +35,6 @@ from engine.transport import Peer
 _DATA: Final = "application"
 
 _log = logging.getLogger("greenroom.engine")
-
-
-class MakePeer(Protocol):
-    """Makes a connection; ``is_primary`` for the one that makes the participant ACTIVE."""
-
-    def __call__(self, *, is_primary: bool) -> Peer:
-        """Make one."""
 
 
 @dataclass(eq=False, slots=True, kw_only=True)
@@ -74,15 +67,17 @@ class Negotiation:
 
     Args:
         participant: whose they are; its connection is told everything.
-        make_peer: makes a connection.
+        make_peer: makes a connection; told True for the one whose media makes the participant ACTIVE.
         is_single: v1.
     """
 
-    def __init__(self, participant: Participant, make_peer: MakePeer, *, is_single: bool) -> None:
+    def __init__(
+        self, participant: Participant, make_peer: Callable[[bool], Peer], *, is_single: bool
+    ) -> None:
         self._participant = participant
         self._make_peer = make_peer
         self._is_single = is_single
-        self.subscriber = make_peer(is_primary=True)
+        self.subscriber = make_peer(True)
         self.publisher: Peer | None = self.subscriber if is_single else None  # v0 makes it when it is needed
         self._published: dict[str, tuple[Track, Use]] = {}  # by mid
         self._subscriptions: dict[str, _Subscription] = {}  # by the track's SID
@@ -159,7 +154,7 @@ class Negotiation:
             SdpError: it cannot be answered.
         """
         offer = Description(said.sdp)
-        peer = self.publisher = self.publisher or self._make_peer(is_primary=False)
+        peer = self.publisher = self.publisher or self._make_peer(False)
         peer.start(offer)
         ready: list[Track] = []
         self._free = dict.fromkeys(self._free, 0)

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import cached_property
 from typing import Final
 
 MID: Final = "urn:ietf:params:rtp-hdrext:sdes:mid"
@@ -158,6 +157,11 @@ class Section:
 class Description:
     """What a client offered or answered.
 
+    Attributes:
+        sections: its media sections.
+        username: the writer's for ICE; another one is an ICE restart.
+        fingerprints: (algorithm, value) of the writer's certificate.
+
     Raises:
         SdpError: it says nothing that can be connected to.
     """
@@ -175,23 +179,15 @@ class Description:
         mids = [section.mid for section in self.sections]
         if not mids or "" in mids or len(set(mids)) < len(mids):
             raise SdpError(f"{len(mids)} media sections without a name of their own each")
-        if not (self.username and self.fingerprints):
+        self.username = self._first("ice-ufrag")
+        algorithm, _, print_ = self._first("fingerprint").partition(" ")
+        self.fingerprints = [(algorithm, print_)]
+        if not (self.username and print_):
             raise SdpError("no ICE credentials or no certificate's fingerprint")
 
     def _first(self, name: str) -> str:
         lines = [*self._session, *(line for one in self.sections for line in one.lines)]
         return next((line[len(name) + 3 :] for line in lines if line.startswith(f"a={name}:")), "")
-
-    @cached_property
-    def username(self) -> str:
-        """The writer's ICE username; another one is an ICE restart."""
-        return self._first("ice-ufrag")
-
-    @cached_property
-    def fingerprints(self) -> list[tuple[str, str]]:
-        """(algorithm, value) of the writer's certificate."""
-        algorithm, _, value = self._first("fingerprint").partition(" ")
-        return [(algorithm, value)] if value else []
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -309,7 +309,7 @@ class Client:
 
     # --- its media connections ---
 
-    def _make_peer(self, *, is_primary: bool) -> Peer:
+    def _make_peer(self, is_primary: bool) -> Peer:
         peer = Peer(
             self._media,
             on_connected=lambda: self._connected(is_primary=is_primary),

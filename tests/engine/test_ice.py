@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import socket
 from collections.abc import AsyncIterator
+from typing import Any
 
 import pytest
 from aioice import stun
@@ -21,7 +22,7 @@ class Endpoint:
         self.port = port
         self.checks: list[bool] = []
         self.got: list[bytes] = []
-        port.add(self)
+        port.add(as_peer(self))
 
     def checked(self, address: tuple[str, int], *, is_nominated: bool) -> None:
         self.checks.append(is_nominated)
@@ -34,6 +35,10 @@ class Endpoint:
 
     def tick(self, now: float) -> None:
         """Nothing depends on it."""
+
+
+def as_peer(endpoint: Endpoint) -> Any:
+    return endpoint
 
 
 @pytest.fixture
@@ -101,7 +106,7 @@ async def test_nobody_else_is_answered(port: MediaPort) -> None:
 async def test_what_is_removed_is_unknown(port: MediaPort) -> None:
     ada, client = Endpoint(port), Client(port)
     await client.check(ada)
-    port.remove(ada)
+    port.remove(as_peer(ada))
     assert await client.check(ada) is None
     await client.send(b"\x16" + bytes(20))
     assert ada.got == []
@@ -110,7 +115,7 @@ async def test_what_is_removed_is_unknown(port: MediaPort) -> None:
 async def test_added_again_it_answers_to_its_new_name_only(port: MediaPort) -> None:
     ada, client = Endpoint(port), Client(port)
     before = (ada.username, ada.password)
-    port.add(ada)
+    port.add(as_peer(ada))
     assert await client.check(ada) is not None
     ada.username, ada.password = before
     assert await client.check(ada) is None

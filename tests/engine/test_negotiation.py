@@ -35,7 +35,7 @@ class Peer:
         """Nothing is sent."""
 
 
-def make_peer(*, is_primary: bool) -> Any:
+def make_peer(is_primary: bool) -> Any:
     peer: Any = Peer()
     peer.media = Media(peer)
     return peer
@@ -61,7 +61,7 @@ class Client:
 def track(owner: Participant, codec: Codec = VP8) -> Track:
     """Publish a track with its media."""
     made = owner.room.publish(owner, rtc.AddTrackRequest(cid=f"c{len(owner.tracks)}", source=models.CAMERA))
-    made.media = Forwarder(make_peer(is_primary=True), codec, level_id=0)
+    made.media = Forwarder(make_peer(True), codec, level_id=0)
     owner.room.media_ready(made)
     return made
 
