@@ -48,6 +48,7 @@ class CapturedTracks:
         self._has_opened = False  # it opened somebody's
         self._is_over = False
         self._is_paused = False
+        self._has_refused_keyframe = False  # since the last tick
 
     @property
     def locked_out(self) -> str:
@@ -110,8 +111,12 @@ class CapturedTracks:
             # Where its time lies must be known when it goes on.
             stored.clock.arrived(unit.rtp_time, unit.arrival_us - self._setup.epoch_us)
             taken_us = stored.clock.place_us(unit.rtp_time) + self._setup.epoch_us
-        if isinstance(stored.capture, UnitCapture) and self._is_open(stored, taken_us, unit.arrival_us):
+        if not isinstance(stored.capture, UnitCapture):
+            return
+        if self._is_open(stored, taken_us, unit.arrival_us):
             stored.capture.offer(unit)
+        elif unit.is_keyframe and stored.kind == "video" and not self._is_paused:
+            self._has_refused_keyframe = True
 
     def sender_reported(self, track_id: SourceTrackId, rtp_time: int, ntp_us: int) -> None:
         """Take note of where a track's RTP time lies on its publisher's clock."""
@@ -134,12 +139,18 @@ class CapturedTracks:
             self._unopened.add(identity)
             _log.error("the media of %s cannot be decrypted: the e2ee_key is not theirs", identity)
 
-    def tick(self) -> None:
-        """Cut what became due. Called in the event loop, a few times a second."""
+    def tick(self) -> bool:
+        """Cut what became due. Called in the event loop, a few times a second.
+
+        Returns:
+            Whether a keyframe is to be asked for: the one that came after a pause was drawn before its end.
+        """
         now_us = self._setup.clock.monotonic_us()
         for capture in self._captures:
             if isinstance(capture, UnitCapture):
                 capture.tick(now_us)
+        is_wanted, self._has_refused_keyframe = self._has_refused_keyframe, False
+        return is_wanted
 
     def track_ended(self, track_id: SourceTrackId) -> None:
         """End a capture; what it holds is still stored."""

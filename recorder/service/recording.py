@@ -242,11 +242,10 @@ class Recording:
 
     async def _run_source(self, source: TrackSource) -> None:
         assert self._tracks is not None
-        tracks = self._tracks
-        self._source = source
+        tracks, self._source = self._tracks, source
         capturing = asyncio.create_task(source.capture(tracks))
         cut = asyncio.create_task(self._cut.wait())
-        ticking = asyncio.create_task(_tick(tracks))
+        ticking = asyncio.create_task(_tick(tracks, source))
         try:
             await asyncio.wait({capturing, cut, ticking}, return_when=asyncio.FIRST_COMPLETED)
         finally:
@@ -389,10 +388,11 @@ class Recording:
         return stats
 
 
-async def _tick(tracks: CapturedTracks) -> None:
+async def _tick(tracks: CapturedTracks, source: TrackSource) -> None:
     while True:
         await asyncio.sleep(_TICK_S)
-        tracks.tick()
+        if tracks.tick():
+            source.want_keyframes()
 
 
 def _call_soon(loop: asyncio.AbstractEventLoop, act: Any, why: str) -> None:

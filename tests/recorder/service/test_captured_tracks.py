@@ -193,3 +193,42 @@ def test_encoded_sound_that_was_late_on_its_way_is_left_out_by_its_own_time() ->
     finish(tracks)
     runs = [chunk for chunk in chunks if isinstance(chunk, InitChunk)]
     assert [run.offset_us for run in runs] == [0, 1_300_000]
+
+
+def test_a_keyframe_that_was_drawn_in_a_pause_and_comes_after_it_is_asked_for_again() -> None:
+    tracks, chunks, clock = make()
+    began_us = clock.us
+    film = SourceTrack(
+        track_id=SourceTrackId("TR_1"), kind="video", identity="alice", name="camera", is_encoded=True
+    )
+    tracks.track_started(film)
+
+    def draw(number: int, *, late_us: int = 0, is_keyframe: bool = False) -> None:
+        clock.us = began_us + 40_000 * number + late_us
+        unit = AccessUnit(
+            rtp_time=3_600 * number,
+            arrival_us=clock.us,
+            data=b"x",
+            is_keyframe=is_keyframe,
+            duration=0,
+            setup=CodecSetup(codec="vp8", width=64, height=48),
+        )
+        tracks.unit(film.track_id, unit)
+
+    for number in range(25):
+        draw(number, is_keyframe=number == 0)
+    tracks.pause()
+    for number in range(25, 50):
+        draw(number, is_keyframe=number == 30)
+    assert not tracks.tick()  # nothing is wanted during a pause
+    clock.us = began_us + 40_000 * 50 + 10_000
+    tracks.resume()
+    draw(50, late_us=20_000, is_keyframe=True)  # its encoder was asked after the resume, and was behind
+    draw(51)
+    assert tracks.tick()
+    assert not tracks.tick()  # once
+    draw(55, is_keyframe=True)
+    assert not tracks.tick()
+    finish(tracks)
+    runs = [chunk for chunk in chunks if isinstance(chunk, InitChunk)]
+    assert [run.offset_us for run in runs] == [0, 2_200_000]
