@@ -1,4 +1,4 @@
-"""What all tests share: real media servers, and the rule that CI skips nothing that could have run."""
+"""What all tests share: media servers, and the rule that CI skips nothing that could have run."""
 
 from __future__ import annotations
 
@@ -18,8 +18,15 @@ UNAVAILABLE = "this machine cannot: "
 
 @pytest.fixture(scope="session")
 def livekit_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SharedLiveKit]:
-    """One livekit-server for the whole run: url, api_key, api_secret, `webhooks.target` to set per test."""
+    """One media server for the whole run: url, api_key, api_secret, `webhooks.target` to set per test."""
     with shared_livekit(tmp_path_factory.mktemp("livekit"), pytest.skip) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def real_livekit_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SharedLiveKit]:
+    """The same, and always LiveKit: for tests that say something about LiveKit itself."""
+    with shared_livekit(tmp_path_factory.mktemp("livekit"), pytest.skip, engine="livekit") as server:
         yield server
 
 
@@ -27,8 +34,8 @@ def livekit_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SharedL
 def _forget_webhook_target(request: pytest.FixtureRequest) -> Iterator[None]:
     """Drop the webhooks that come after the test that wanted them."""
     yield
-    if "livekit_server" in request.fixturenames:
-        shared: SharedLiveKit = request.getfixturevalue("livekit_server")
+    for name in {"livekit_server", "real_livekit_server"} & set(request.fixturenames):
+        shared: SharedLiveKit = request.getfixturevalue(name)
         shared.webhooks.target = None
         shared.webhooks.received.clear()
 
@@ -37,6 +44,13 @@ def _forget_webhook_target(request: pytest.FixtureRequest) -> Iterator[None]:
 def fresh_livekit_server(tmp_path: Path) -> Iterator[LiveKitFactory]:
     """Start servers that this test has for itself and may kill; `start()` brings one back on its ports."""
     with livekit_factory(tmp_path, pytest.skip) as make:
+        yield make
+
+
+@pytest.fixture
+def fresh_real_livekit_server(tmp_path: Path) -> Iterator[LiveKitFactory]:
+    """The same, and always LiveKit."""
+    with livekit_factory(tmp_path, pytest.skip, engine="livekit") as make:
         yield make
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +19,7 @@ pytestmark = [pytest.mark.acceptance, pytest.mark.integration, pytest.mark.timeo
 
 
 @pytest.fixture
-async def running(tmp_path: Path, fresh_livekit_server: LiveKitFactory) -> AsyncIterator[System]:
+async def running(tmp_path: Path, fresh_real_livekit_server: LiveKitFactory) -> AsyncIterator[System]:
     """A system that dispatches again after two seconds."""
     try:
         ensure()
@@ -30,8 +29,7 @@ async def running(tmp_path: Path, fresh_livekit_server: LiveKitFactory) -> Async
         "microservices__retry_interval": "2",
         "reconcile__participants_interval": "1",
     }
-    livekit = partial(fresh_livekit_server, engine="livekit")  # the other one dispatches no agents
-    async with system(tmp_path, livekit, **limits) as made:
+    async with system(tmp_path, fresh_real_livekit_server, **limits) as made:
         yield made
 
 

@@ -18,14 +18,19 @@ from pathlib import Path
 
 import pytest
 
+from greenroom.embedded_engine import MediaEngine
 from greenroom.free_ports import free_port
-from greenroom.media_binary import find_livekit_server
-from tests.integration.servers import MISSING
+from tests.integration.servers import ENGINE, look_for
 
 pytestmark = [pytest.mark.acceptance, pytest.mark.timeout(180)]
 
-PROGRAMS = {"livekit-server", "orchestrator", "recorder", "pong_worker"}
-EMBEDDED = PROGRAMS - {"livekit-server"} | {"-m\0engine"}  # as its command line has it
+OURS = {"orchestrator", "recorder", "pong_worker"}
+# As their command lines have them.
+PROGRAMS: dict[MediaEngine, set[str]] = {
+    "livekit": OURS | {"livekit-server"},
+    "embedded": OURS | {"-m\0engine"},
+}
+KNOWN = PROGRAMS["livekit"] | PROGRAMS["embedded"]
 
 
 @dataclass
@@ -49,7 +54,7 @@ class Up:
             except (OSError, ValueError, IndexError):
                 continue
             if parent == self.process.pid:
-                found |= {name: int(folder.name) for name in PROGRAMS | EMBEDDED if name in command}
+                found |= {name: int(folder.name) for name in KNOWN if name in command}
         return found
 
     def get(self, path: str) -> dict[str, object]:
@@ -83,11 +88,13 @@ def is_gone(pid: int) -> bool:
 
 
 @contextmanager
-def running_up(data: Path, port: int, *options: str) -> Iterator[Up]:
+def running_up(data: Path, port: int, *, engine: MediaEngine = ENGINE) -> Iterator[Up]:
     """Start it, and leave nothing behind whatever happens in the block."""
+    look_for(engine, pytest.skip)
+    options = ["--data", str(data), "--port", str(port), "--engine", engine]
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("LIVEKIT", "SERVER"))}
     process = subprocess.Popen(
-        [sys.executable, "-m", "greenroom", "up", "--data", str(data), "--port", str(port), *options],
+        [sys.executable, "-m", "greenroom", "up", *options],
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
@@ -120,19 +127,17 @@ def running_up(data: Path, port: int, *options: str) -> Iterator[Up]:
 
 @pytest.fixture
 def data(tmp_path: Path) -> Path:
-    if find_livekit_server() is None:
-        pytest.skip(MISSING)
     return tmp_path / "data"
 
 
-@pytest.mark.parametrize(("engine", "programs"), [("livekit", PROGRAMS), ("embedded", EMBEDDED)])
+@pytest.mark.parametrize("engine", PROGRAMS)
 def test_it_starts_everything_and_one_ctrl_c_ends_all_within_ten_seconds(
-    data: Path, engine: str, programs: set[str]
+    data: Path, engine: MediaEngine
 ) -> None:
-    with running_up(data, free_port(), "--engine", engine) as up:
+    with running_up(data, free_port(), engine=engine) as up:
         up.wait_for("Greenroom is up")
         children = up.children()
-        assert set(children) == programs
+        assert set(children) == PROGRAMS[engine]
         assert up.get("/health")["status"] == "healthy"
         began = time.monotonic()
         up.process.send_signal(signal.SIGINT)
@@ -147,10 +152,11 @@ def test_what_dies_comes_back_and_that_is_said(data: Path) -> None:
     with running_up(data, free_port()) as up:
         up.wait_for("Greenroom is up")
         before = up.children()
-        for name in PROGRAMS:
+        programs = PROGRAMS[ENGINE]
+        for name in programs:
             os.kill(before[name], signal.SIGKILL)
         eventually(
-            lambda: set(up.children()) == PROGRAMS and not set(up.children().values()) & set(before.values()),
+            lambda: set(up.children()) == programs and not set(up.children().values()) & set(before.values()),
             30,
             lambda: "\n".join(up.lines),
         )

@@ -1,4 +1,4 @@
-"""What every room server promises: the fake always, the real livekit-server under `-m integration`."""
+"""What every room server promises: the fake always, both media servers under `-m integration`."""
 
 from __future__ import annotations
 
@@ -23,6 +23,10 @@ from tests.integration.servers import ENGINE, SharedLiveKit
 
 DEPLOYMENT = "deployment-of-the-suite"
 LAG_S = 10.0  # LiveKit's lists may be a little behind a join or a leave
+# Fixtures of servers. What our fake promises has to be true of LiveKit; agent dispatch only LiveKit has.
+REAL = pytest.param("real_livekit_server", marks=pytest.mark.integration)
+SERVERS = ["fake", pytest.param("livekit_server", marks=pytest.mark.integration), REAL]
+dispatching = pytest.mark.parametrize("rooms", ["fake", REAL], indirect=True)
 
 
 class Rooms:
@@ -43,7 +47,7 @@ class Rooms:
             await asyncio.sleep(0.05)
 
 
-@pytest.fixture(params=["fake", pytest.param("livekit", marks=pytest.mark.integration)])
+@pytest.fixture(params=SERVERS)
 async def rooms(request: pytest.FixtureRequest) -> AsyncIterator[Rooms]:
     if request.param == "fake":
         fake = FakeRooms(deployment_id=DEPLOYMENT)
@@ -64,7 +68,7 @@ async def rooms(request: pytest.FixtureRequest) -> AsyncIterator[Rooms]:
         await fake.close()
         return
     async with AsyncExitStack() as stack:
-        livekit: SharedLiveKit = request.getfixturevalue("livekit_server")
+        livekit: SharedLiveKit = request.getfixturevalue(request.param)
         tokens = LivekitTokens(api_key=livekit.api_key, api_secret=livekit.api_secret, ttl_s=60)
 
         async def join(grant: Grant) -> None:
@@ -164,6 +168,7 @@ async def test_who_is_removed_is_out_and_only_they(rooms: Rooms, name: RoomName)
     await rooms.seen(name, 0)
 
 
+@dispatching
 async def test_a_dispatch_says_whose_it_is_until_it_is_deleted(rooms: Rooms, name: RoomName) -> None:
     if ENGINE == "embedded" and not isinstance(rooms.server, FakeRooms):
         pytest.skip("the embedded engine dispatches no agents")
@@ -184,6 +189,7 @@ async def test_a_dispatch_says_whose_it_is_until_it_is_deleted(rooms: Rooms, nam
     assert await server.list_dispatches(name) == []
 
 
+@dispatching
 async def test_nothing_is_dispatched_into_a_room_that_is_not_there(rooms: Rooms, name: RoomName) -> None:
     assert await rooms.server.list_dispatches(name) == []
     with pytest.raises(RoomServerUnavailableError):

@@ -1,4 +1,4 @@
-"""One suite for the worker's room connection: LiveKit's real one and the fake that authors test with."""
+"""One suite for the worker's room connection: LiveKit's SDK in a real room, and the fake that authors use."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ class FakeServer:
 
 
 class LiveKitServer:
-    """livekit-server in the suite's words."""
+    """A media server in the suite's words."""
 
     def __init__(self, server: Any, lkapi: api.LiveKitAPI, silent_port: int) -> None:
         self._server = server

@@ -8,9 +8,8 @@ import pytest
 
 from greenroom.demo import DemoOptions, run_demo
 from greenroom.free_ports import free_port
-from greenroom.media_binary import find_livekit_server
 from greenroom.stack import StackOptions, running_stack
-from tests.integration.servers import MISSING
+from tests.integration.servers import ENGINE, look_for
 
 
 async def test_an_orchestrator_that_is_not_there_is_a_problem_not_an_exception(tmp_path: Path) -> None:
@@ -30,10 +29,9 @@ def test_a_length_that_shows_nothing_is_refused(tmp_path: Path, seconds: float) 
 @pytest.mark.integration
 @pytest.mark.media
 async def test_a_whole_session_holds(tmp_path: Path) -> None:
-    if find_livekit_server() is None:
-        pytest.skip(MISSING)
+    look_for(ENGINE, pytest.skip)
     lines: list[str] = []
-    stack = StackOptions(data=tmp_path / "data", port=free_port())
+    stack = StackOptions(data=tmp_path / "data", port=free_port(), engine=ENGINE)
     async with running_stack(stack, lambda name, text: lines.append(f"{name} {text}")) as running:
         options = DemoOptions(url=running.url, data_dir=running.data, seconds=8)
         report = await run_demo(options, on_progress=lines.append)

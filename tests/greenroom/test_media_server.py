@@ -115,9 +115,9 @@ async def test_it_makes_rooms_and_its_webhooks_reach_the_target(livekit_server: 
 
 @pytest.mark.integration
 async def test_it_ends_within_two_seconds_while_somebody_is_in_a_room(
-    fresh_livekit_server: LiveKitFactory,
+    fresh_real_livekit_server: LiveKitFactory,
 ) -> None:
-    server = fresh_livekit_server(overrides={"room": {"auto_create": True}})
+    server = fresh_real_livekit_server(overrides={"room": {"auto_create": True}})
     grants = api.VideoGrants(room_join=True, room="busy")
     token = api.AccessToken(server.api_key, server.api_secret).with_identity("guest").with_grants(grants)
     room = rtc.Room()

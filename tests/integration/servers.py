@@ -1,4 +1,4 @@
-"""Real media servers for tests, on free ports, and a switchable relay for their webhooks."""
+"""Media servers for tests, on free ports, and a switchable relay for their webhooks."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any, Protocol, Self
+from typing import Any, Final, Protocol, Self
 from urllib.parse import urlsplit
 
 from greenroom.embedded_engine import MediaEngine
@@ -20,24 +20,41 @@ from greenroom.media_server import MediaServer, prepare
 
 MISSING = f"livekit-server {LIVEKIT_VERSION} is not there; run: python3 scripts/livekit_server.py"
 KEPT_WEBHOOKS = 1_000
-# Which media server tests get that do not say: `GREENROOM_TEST_ENGINE=embedded` runs them on the other one.
-ENGINE: MediaEngine = "embedded" if os.environ.get("GREENROOM_TEST_ENGINE") == "embedded" else "livekit"
+VARIABLE: Final = "GREENROOM_TEST_ENGINE"
+
+
+def engine_of_tests(environment: Mapping[str, str]) -> MediaEngine:
+    """Say which media server the tests get that need some server and do not care which.
+
+    Raises:
+        ValueError: the variable names none.
+    """
+    match environment.get(VARIABLE, "") or "embedded":
+        case "embedded":
+            return "embedded"
+        case "livekit":
+            return "livekit"
+        case other:
+            raise ValueError(f"{VARIABLE}={other!r} is no media server; say embedded or livekit")
+
+
+ENGINE: Final = engine_of_tests(os.environ)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReceivedWebhook:
-    """One webhook as LiveKit sent it."""
+    """One webhook as the media server sent it."""
 
     body: bytes
     authorization: str
 
 
 class WebhookRelay:
-    """Stands between a LiveKit that is started once and receivers that differ from test to test.
+    """Stands between a media server that is started once and receivers that differ from test to test.
 
     `target` is the URL to pass webhooks on to, or None: then they are answered 200 and dropped, which is what
     a lost webhook looks like. `received` has the last 1,000 of them either way. A target that does not answer
-    makes 503, so LiveKit tries again as it would without a relay.
+    makes 503, so the server tries again as it would without a relay.
     """
 
     def __init__(self) -> None:
@@ -49,7 +66,7 @@ class WebhookRelay:
 
     @property
     def url(self) -> str:
-        """Where LiveKit sends its webhooks."""
+        """Where the media server sends its webhooks."""
         return f"http://127.0.0.1:{self._server.server_address[1]}/webhook"
 
     def __enter__(self) -> Self:
@@ -62,7 +79,7 @@ class WebhookRelay:
         self._thread.join(timeout=5)
 
     def deliver(self, webhook: ReceivedWebhook, headers: Mapping[str, str]) -> int:
-        """Keep a webhook and pass it on; gives the status to answer LiveKit with."""
+        """Keep a webhook and pass it on; gives the status to answer with."""
         self.received.append(webhook)
         target = self.target
         if target is None:
@@ -116,7 +133,6 @@ class LiveKitFactory(Protocol):
     def __call__(
         self,
         *,
-        engine: MediaEngine = ENGINE,
         webhook_urls: Sequence[str] = (),
         overrides: Mapping[str, Any] | None = None,
     ) -> MediaServer:
@@ -124,12 +140,14 @@ class LiveKitFactory(Protocol):
 
 
 @contextmanager
-def shared_livekit(folder: Path, skip: Callable[[str], None]) -> Iterator[SharedLiveKit]:
+def shared_livekit(
+    folder: Path, skip: Callable[[str], None], *, engine: MediaEngine = ENGINE
+) -> Iterator[SharedLiveKit]:
     """Start the server that all tests share."""
-    _look_for(ENGINE, skip)
+    look_for(engine, skip)
     with (
         WebhookRelay() as relay,
-        MediaServer(prepare(folder, engine=ENGINE, webhook_urls=[relay.url])) as server,
+        MediaServer(prepare(folder, engine=engine, webhook_urls=[relay.url])) as server,
     ):
         yield SharedLiveKit(
             url=server.url, api_key=server.api_key, api_secret=server.api_secret, webhooks=relay
@@ -137,19 +155,18 @@ def shared_livekit(folder: Path, skip: Callable[[str], None]) -> Iterator[Shared
 
 
 @contextmanager
-def livekit_factory(folder: Path, skip: Callable[[str], None]) -> Iterator[LiveKitFactory]:
+def livekit_factory(
+    folder: Path, skip: Callable[[str], None], *, engine: MediaEngine = ENGINE
+) -> Iterator[LiveKitFactory]:
     """Give a function that starts servers, each in a folder of its own."""
     with ExitStack() as running:
         count = 0
 
         def make(
-            *,
-            engine: MediaEngine = ENGINE,
-            webhook_urls: Sequence[str] = (),
-            overrides: Mapping[str, Any] | None = None,
+            *, webhook_urls: Sequence[str] = (), overrides: Mapping[str, Any] | None = None
         ) -> MediaServer:
             nonlocal count
-            _look_for(engine, skip)
+            look_for(engine, skip)
             count += 1
             place = folder / f"livekit-{count}"
             setup = prepare(place, engine=engine, webhook_urls=webhook_urls, overrides=overrides)
@@ -161,6 +178,7 @@ def livekit_factory(folder: Path, skip: Callable[[str], None]) -> Iterator[LiveK
         yield make
 
 
-def _look_for(engine: MediaEngine, skip: Callable[[str], None]) -> None:
+def look_for(engine: MediaEngine, skip: Callable[[str], None]) -> None:
+    """Skip where this media server cannot be started."""
     if engine == "livekit" and find_livekit_server() is None:
         skip(MISSING)

@@ -154,10 +154,10 @@ async def test_who_gets_another_role_is_put_out_of_the_earlier_one_and_stays_in_
 
 
 async def test_control_livekits_own_removal_lets_the_same_token_in_again(
-    tmp_path: Path, fresh_livekit_server: LiveKitFactory
+    tmp_path: Path, fresh_real_livekit_server: LiveKitFactory
 ) -> None:
     """What we do is needed: RemoveParticipant alone revokes nothing."""
-    media = fresh_livekit_server()
+    media = fresh_real_livekit_server()
     http = media.url.replace("ws://", "http://")
     async with api.LiveKitAPI(http, media.api_key, media.api_secret) as client, livekit_eye(media) as eye:
         await client.room.create_room(api.CreateRoomRequest(name="naive", empty_timeout=60))

@@ -53,10 +53,10 @@ async def come_and_go(
 
 @pytest.mark.timeout(180)
 async def test_whatever_becomes_of_the_webhooks_our_view_is_livekits(
-    tmp_path: Path, fresh_livekit_server: LiveKitFactory
+    tmp_path: Path, fresh_real_livekit_server: LiveKitFactory
 ) -> None:
     async with FaultyRelay(seed=4).running() as relay, contextlib.AsyncExitStack() as stack:
-        media = fresh_livekit_server(webhook_urls=[relay.url])
+        media = fresh_real_livekit_server(webhook_urls=[relay.url])
         running = System(tmp_path, media, free_ports.free_port())
         stack.push_async_callback(running.close)
         await running.start()

@@ -47,13 +47,13 @@ class Restart:
 
 @pytest.mark.timeout(1200 if IS_FULL else 240)
 async def test_no_session_is_lost_when_livekit_is_killed(
-    tmp_path: Path, fresh_livekit_server: LiveKitFactory
+    tmp_path: Path, fresh_real_livekit_server: LiveKitFactory
 ) -> None:
     chance = random.Random(SEED)
     restarts: list[Restart] = []
     # Tokens of 10 s: who comes back in a later restart comes with one that was renewed.
     async with (
-        real_system(tmp_path, fresh_livekit_server, livekit__token_ttl="10") as running,
+        real_system(tmp_path, fresh_real_livekit_server, livekit__token_ttl="10") as running,
         _clients(running, SESSIONS) as created,
     ):
         await _until_whole(running, created, within_s=BACK_S)
@@ -72,11 +72,11 @@ async def test_no_session_is_lost_when_livekit_is_killed(
 
 
 async def test_who_waits_for_webhooks_loses_every_room(
-    tmp_path: Path, fresh_livekit_server: LiveKitFactory
+    tmp_path: Path, fresh_real_livekit_server: LiveKitFactory
 ) -> None:
     """The control: a kill sends no webhook, and without its room nobody is let in."""
     async with real_system(
-        tmp_path, fresh_livekit_server, pull=0, push=0, reconcile__rooms_interval="60"
+        tmp_path, fresh_real_livekit_server, pull=0, push=0, reconcile__rooms_interval="60"
     ) as running:
         created = await running.system.create()
         await running.system.until_status(created["session_id"], "Ready")

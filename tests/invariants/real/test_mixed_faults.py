@@ -41,10 +41,10 @@ OVER: Final = ("Terminating", "Terminated")
 
 @pytest.mark.timeout(STORM_S + 180)
 async def test_what_was_promised_holds_after_a_storm(
-    tmp_path: Path, fresh_livekit_server: LiveKitFactory
+    tmp_path: Path, fresh_real_livekit_server: LiveKitFactory
 ) -> None:
     with WebhookWeather(SEED) as webhooks:
-        await _storm(tmp_path, fresh_livekit_server, webhooks)
+        await _storm(tmp_path, fresh_real_livekit_server, webhooks)
     assert {"lose", "repeat", "delay"} <= webhooks.done.keys()
 
 

@@ -63,8 +63,8 @@ async def test_a_server_that_makes_rooms_by_itself_is_warned_of(status: int, wor
 
 @pytest.mark.integration
 @pytest.mark.parametrize("auto_create", [True, False])
-async def test_the_real_server(fresh_livekit_server: LiveKitFactory, auto_create: bool) -> None:
-    server = fresh_livekit_server(overrides={"room": {"auto_create": auto_create}})
+async def test_the_real_server(fresh_real_livekit_server: LiveKitFactory, auto_create: bool) -> None:
+    server = fresh_real_livekit_server(overrides={"room": {"auto_create": auto_create}})
     tokens = LivekitTokens(api_key=server.api_key, api_secret=server.api_secret, ttl_s=60)
     name = RoomName(f"probe-{uuid4()}")
     assert await is_auto_create_on(server.url, tokens, room_name=name) is auto_create

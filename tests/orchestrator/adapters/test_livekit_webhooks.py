@@ -155,9 +155,9 @@ def test_a_signed_body_that_is_no_event_is_refused(body: bytes) -> None:
 
 
 @pytest.mark.integration
-async def test_the_real_servers_webhooks_are_accepted(livekit_server: SharedLiveKit) -> None:
-    verifier = LivekitWebhookVerifier(livekit_server.api_key, livekit_server.api_secret)
-    rooms = make_livekit_rooms(livekit_server)
+async def test_the_real_servers_webhooks_are_accepted(real_livekit_server: SharedLiveKit) -> None:
+    verifier = LivekitWebhookVerifier(real_livekit_server.api_key, real_livekit_server.api_secret)
+    rooms = make_livekit_rooms(real_livekit_server)
     await rooms.open()
     name = RoomName(f"webhooks-{uuid4()}")
     try:
@@ -170,7 +170,7 @@ async def test_the_real_servers_webhooks_are_accepted(livekit_server: SharedLive
         while True:
             ours = [
                 webhook
-                for webhook in list(livekit_server.webhooks.received)
+                for webhook in list(real_livekit_server.webhooks.received)
                 if json.loads(webhook.body).get("room", {}).get("name") == name
             ]
             if {json.loads(webhook.body)["event"] for webhook in ours} >= wanted:
