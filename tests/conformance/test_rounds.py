@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+from collections.abc import AsyncIterator
 from pathlib import Path
 from statistics import median
 
@@ -11,20 +12,25 @@ import pytest
 from livekit import api, rtc
 
 from tests.conformance.cameras import publications, publishing
-from tests.conformance.stage import Stage, leave, until
+from tests.conformance.engines import running
+from tests.conformance.stage import Stage, leave, open_stage, until
 
 IS_FULL = os.environ.get("GREENROOM_FULL") == "1"
-pytestmark = [
-    pytest.mark.integration,
-    # LiveKit's memory is its garbage collector's affair.
-    pytest.mark.parametrize("engine", ["embedded"], indirect=True, scope="session"),
-]
+pytestmark = pytest.mark.integration
 
 ROUNDS = 200 if IS_FULL else 50
 WARM = 15  # rounds until everything that is kept once is there
 STAYING = 12
 ASK = rtc.RoomOptions(auto_subscribe=False)
 LEAST_LEAK_KIB = 30.0  # of one round: less than what one participant who stays takes
+
+
+@pytest.fixture
+async def stage(tmp_path: Path) -> AsyncIterator[Stage]:
+    """An engine of this test's own: one that others filled before has room for many."""
+    with running("embedded", tmp_path, pytest.skip) as engine:
+        async with open_stage(engine) as stage:
+            yield stage
 
 
 def rss_kib(pid: int) -> int:
