@@ -40,6 +40,11 @@ function others() {
   return [...room.remoteParticipants.keys()];
 }
 
+function videosOf(identity) {
+  const who = room.remoteParticipants.get(identity);
+  return who ? [...who.videoTrackPublications.keys()] : [];
+}
+
 // The counter of greenroom/synthetic_picture.py: two rows of sixteen cells, 24 bits and a CRC-8.
 function draw(context, counter) {
   let crc = 0xff;
