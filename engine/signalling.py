@@ -148,6 +148,7 @@ class Client:
                 reason = await self._listen(socket)
             finally:
                 self.close(reason)
+                self._room.leave(self._participant, reason)  # before its goodbye, which may take its time
                 await asyncio.wait({writing}, timeout=SEND_S)
                 writing.cancel()
                 await asyncio.wait({writing})
