@@ -22,7 +22,7 @@ PUBLISHED_S = 60.0
 
 async def test_a_page_sees_the_synthetic_participant_of_a_session(tmp_path: Path) -> None:
     port = free_port()
-    with running_up(tmp_path / "data", port, "--engine", "embedded") as up:
+    with running_up(tmp_path / "data", port, engine="embedded") as up:
         await asyncio.to_thread(up.wait_for, "Greenroom is up")
 
         async def post(path: str, **body: Any) -> dict[str, Any]:
