@@ -19,7 +19,7 @@ from orchestrator.core.ids import Identity, JobId, RoomName, ServiceId, SessionI
 from orchestrator.core.triggers import Participant
 from orchestrator.ports import RoomServer
 from tests.fakes.rooms import FakeRooms
-from tests.integration.servers import ENGINE, SharedLiveKit
+from tests.integration.servers import SharedLiveKit
 
 DEPLOYMENT = "deployment-of-the-suite"
 LAG_S = 10.0  # LiveKit's lists may be a little behind a join or a leave
@@ -170,8 +170,6 @@ async def test_who_is_removed_is_out_and_only_they(rooms: Rooms, name: RoomName)
 
 @dispatching
 async def test_a_dispatch_says_whose_it_is_until_it_is_deleted(rooms: Rooms, name: RoomName) -> None:
-    if ENGINE == "embedded" and not isinstance(rooms.server, FakeRooms):
-        pytest.skip("the embedded engine dispatches no agents")
     server = rooms.server
     await server.create_room(name, SessionId("s1"))
     before = await server.list_dispatches(name)  # LiveKit has one of its own, for agents without a name
