@@ -1,6 +1,6 @@
 """I6 for the queue: jobs that were asked for before any worker existed are all done, or end with a reason.
 
-The real livekit-server, the orchestrator and workers as processes. Beside it the naive way, which offers a
+A media server, the orchestrator and workers as processes. Beside it the naive way, which offers a
 job once at its session's creation: the same check must find its jobs lost.
 """
 
