@@ -340,16 +340,24 @@ class Client:
         self._negotiation.connected()
 
     def _hear(self) -> None:
-        """Tell everybody when it begins or ceases to speak."""
+        """Tell everybody when it begins or ceases to speak, and who else does.
+
+        LiveKit's Rust SDK takes those of one message for all who speak.
+        """
         me = self._participant
         tracks = [one.media for one in me.tracks.values() if isinstance(one.media, Forwarder)]
         level = max((one.loudness() for one in tracks), default=0.0)
-        if level != self._level and not me.permission.hidden:
-            self._level = level
-            speaker = models.SpeakerInfo(sid=me.sid, level=level, active=level > 0)
-            said = rtc.SignalResponse(speakers_changed=rtc.SpeakersChanged(speakers=[speaker]))
-            for other in list(self._room.participants.values()):
-                other.connection.send(said)
+        if level == self._level or me.permission.hidden:
+            return
+        self._level = level
+        clients = [one.connection for one in self._room.participants.values()]
+        speakers = [
+            models.SpeakerInfo(sid=one._participant.sid, level=one._level, active=one._level > 0)
+            for one in clients
+            if isinstance(one, Client) and (one is self or one._level > 0)
+        ]
+        for one in clients:
+            one.send(rtc.SignalResponse(speakers_changed=rtc.SpeakersChanged(speakers=speakers)))
 
 
 async def _have_rejoin(request: web.Request) -> web.WebSocketResponse:

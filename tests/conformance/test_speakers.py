@@ -23,3 +23,18 @@ async def test_who_is_loud_is_a_speaker_until_they_are_silent(stage: Stage) -> N
         await alice.stop()
         await until(lambda: told[-1] == [], lambda: told)
     assert all(speakers in ([], ["alice"]) for speakers in told)
+
+
+@pytest.mark.parametrize("first", ["alice", "carol"])
+async def test_who_goes_on_is_still_a_speaker_when_another_falls_silent(stage: Stage, first: str) -> None:
+    bob = rtc.Room()
+    told: list[set[str]] = []
+    bob.on("active_speakers_changed", lambda speakers: told.append({who.identity for who in speakers}))
+    await stage.join("bob", into=bob)
+    async with publishing(await stage.join("carol")) as carol, publishing(await stage.join("alice")) as alice:
+        await carol.hum(level=12_000)
+        await alice.hum(level=12_000)
+        await until(lambda: {"alice", "carol"} in told, lambda: told)
+        await (alice if first == "alice" else carol).stop()
+        going_on = {"alice", "carol"} - {first}
+        await until(lambda: told[-1] == going_on, lambda: told)
