@@ -48,8 +48,8 @@ class DataChannels:
         """Send over this channel what is for its label."""
         self._channels[channel.label] = channel
         if channel.label == LABELS[models.DataPacket.RELIABLE]:
-            while self._early and channel.readyState == "open":
-                channel.send(self._early.popleft())
+            channel.on("open", lambda: self._send_early(channel))  # ours opens when the client answers
+            self._send_early(channel)
 
     def send(self, packet: models.DataPacket, kind: models.DataPacket.Kind) -> None:
         """Send a packet to the client."""
@@ -61,6 +61,10 @@ class DataChannels:
             channel.send(packet.SerializeToString())
         elif is_reliable:
             self._on_stuck(f"{channel.bufferedAmount} bytes of data wait for it; {MOST_RELIABLE_BYTES} may")
+
+    def _send_early(self, channel: RTCDataChannel) -> None:
+        while self._early and channel.readyState == "open":
+            channel.send(self._early.popleft())
 
     def _take(self, message: bytes | str, kind: models.DataPacket.Kind) -> None:
         sender = self._participant

@@ -23,10 +23,18 @@ class Channel:
         self.bufferedAmount = 0
         self.sent: list[bytes] = []
         self.receive: Callable[[Any], None] = lambda message: None
+        self.opened: Callable[[], None] = lambda: None
 
-    def on(self, event: str, receive: Callable[[Any], None]) -> None:
-        assert event == "message"
-        self.receive = receive
+    def on(self, event: str, call: Callable[..., None]) -> None:
+        assert event in ("message", "open")
+        if event == "message":
+            self.receive = call
+        else:
+            self.opened = call
+
+    def open(self) -> None:
+        self.readyState = "open"
+        self.opened()
 
     def send(self, data: bytes) -> None:
         self.sent.append(data)
@@ -101,6 +109,19 @@ def test_what_comes_before_the_channel_is_kept_up_to_a_bound() -> None:
     sender.data.send_over(sender.channel)  # type: ignore[arg-type]
     texts = [models.DataPacket.FromString(one).user.payload for one in sender.channel.sent]
     assert texts == [str(number).encode() for number in range(1, MOST_EARLY + 1)]
+
+
+def test_what_comes_before_our_channel_is_open_arrives_first() -> None:
+    world = World()
+    sender = Sender(world.join(world.room(), "ada"))
+    sender.channel.readyState = "connecting"
+    sender.data.send_over(sender.channel)  # type: ignore[arg-type]
+    sender.data.send(packet(b"early"), RELIABLE)
+    assert sender.channel.sent == []
+    sender.channel.open()
+    sender.data.send(packet(b"late"), RELIABLE)
+    texts = [models.DataPacket.FromString(one).user.payload for one in sender.channel.sent]
+    assert texts == [b"early", b"late"]
 
 
 def test_a_slow_receiver_loses_lossy_packets_and_is_put_out_for_reliable_ones() -> None:
