@@ -41,6 +41,8 @@ class LiveKitRoom:
         self.on_left: Callable[[LeftBecause], None] | None = None
         self._room = rtc.Room()
         self._room.on("disconnected", self._disconnected)
+        self._room.on("connection_state_changed", self._state_changed)
+        self._told_of: asyncio.Task[None] | None = None  # the connection whose end is known
         self._left_because: LeftBecause | None = None
         self._is_ours = False  # the disconnect that comes next is one that we asked for
         self._given_up: set[asyncio.Task[None]] = set()
@@ -119,7 +121,23 @@ class LiveKitRoom:
         except TimeoutError:
             _log.warning("the media server did not confirm within %g s that we left", timeout_s)
 
+    def _state_changed(self, state: rtc.ConnectionState.ValueType) -> None:
+        """Learn of an author's own `disconnect` although LiveKit's SDK sometimes closes before it says so."""
+        listening = self._listening()
+        if state == rtc.ConnectionState.CONN_DISCONNECTED and listening is not None:
+            listening.add_done_callback(self._ended)
+
+    def _ended(self, listening: asyncio.Task[None]) -> None:
+        if self._told_of is not listening:
+            self._disconnected(rtc.DisconnectReason.CLIENT_INITIATED)
+
+    def _listening(self) -> asyncio.Task[None] | None:
+        """Give the task that passes on the connection's events; the SDK has no public name for it."""
+        task = getattr(self._room, "_task", None)
+        return task if isinstance(task, asyncio.Task) else None
+
     def _disconnected(self, reason: rtc.DisconnectReason.ValueType) -> None:
+        self._told_of = self._listening()
         if self._is_ours:
             return
         if reason in _REMOVED:

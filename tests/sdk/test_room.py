@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 
 import pytest
+from livekit import rtc
 
-from sdk.room import _join_error, hide_tokens
+from sdk.lifecycle import LeftBecause
+from sdk.room import LiveKitRoom, _join_error, hide_tokens
 
 TOKEN = "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiJhIn0.c2lnbmF0dXJl-_x"
 
@@ -51,3 +54,19 @@ def test_a_failed_join_is_said_in_our_words(text: str, words: str, *, is_refused
     assert words in str(error)
     assert error.refused is is_refused
     assert TOKEN not in str(error)
+
+
+@pytest.mark.parametrize("is_told", [True, False])
+async def test_the_end_of_a_connection_is_told_once(*, is_told: bool) -> None:
+    """LiveKit's SDK leaves out `disconnected` now and then when the author disconnects."""
+    link, heard, over = LiveKitRoom(), list[LeftBecause](), asyncio.Event()
+    link.on_left = heard.append
+    link.room._task = asyncio.create_task(over.wait())  # type: ignore[arg-type]
+    link.room.emit("connection_state_changed", rtc.ConnectionState.CONN_DISCONNECTED)
+    if is_told:
+        link.room.emit("disconnected", rtc.DisconnectReason.PARTICIPANT_REMOVED)
+    assert heard == [LeftBecause.REMOVED] * is_told
+    over.set()
+    await link.room._task
+    await asyncio.sleep(0)
+    assert heard == [LeftBecause.REMOVED if is_told else LeftBecause.CLOSED]
