@@ -177,9 +177,12 @@ class Negotiation:
         """Say what one section of an offer is used for."""
         track, use = self._published.get(section.mid, (None, None))
         is_sent = section.sends and not section.is_rejected
-        if track is not None and is_sent and track.cid == section.cid:
-            return use
-        if track is not None:
+        if track is not None and use is not None and is_sent and track.cid == section.cid:
+            offered = {(number, one.mime) for number, one in section.codecs().items()}
+            if offered & {(number, one.mime) for number, one in use.codecs.items()}:
+                return use
+            self._participant.room.restart(track)  # it was offered before the client had chosen its codec
+        elif track is not None:
             self._participant.room.unpublish(track)
         if section.is_rejected or section.kind not in ("audio", "video", _DATA):
             return None

@@ -170,6 +170,13 @@ class Room:
             if one.auto_subscribe and self.may_subscribe(one, track):
                 one.connection.subscribe(track, True)
 
+    def restart(self, track: Track) -> None:
+        """A track's media is not what was announced: it is to come anew, as another codec."""
+        for one in list(self.participants.values()):
+            one.connection.track_ended(track)
+        track.media, track.is_ready = None, False
+        del track.info.codecs[:]
+
     def unpublish(self, track: Track, *, is_told: bool = True) -> None:
         """A track is over; ``is_told`` false leaves the update to whoever tells more."""
         if track.publisher.tracks.pop(track.sid, None) is None:

@@ -93,6 +93,24 @@ async def test_a_track_that_was_announced_is_taken_with_one_codec() -> None:
     assert len(ada.me.tracks) == 1
 
 
+async def test_a_codec_that_the_client_chose_after_its_offer_is_taken_instead() -> None:
+    """LiveKit's Rust SDK offers a new track now and then before it has set the codec that was asked for."""
+    world = World()
+    ada, bob = Client(world, "ada"), Client(world, "bob")
+    announced = ada.me.room.publish(ada.me, rtc.AddTrackRequest(cid="cam", source=models.CAMERA))
+    sent = ("a=sendonly", "a=msid:- cam", "a=ssrc:5 cname:x")
+    ada.answers(section("video", "7", *sent))
+    first = announced.media
+    _, *lines = section("video", "7", *sent)
+    answer = ada.answers(["m=video 9 UDP/TLS/RTP/SAVPF 103", *lines])
+    assert [one.mime for one in answer.sections[0].codecs().values()] == ["video/H264"]
+    assert (announced.info.mime_type, len(announced.info.codecs)) == ("video/H264", 1)
+    assert announced.media is not first
+    assert seen(bob.me).subscribed == {announced.sid}
+    assert [one.tracks[0].mime_type for one in seen(bob.me).updates()[-2:]] == ["video/VP8", "video/H264"]
+    assert list(ada.me.tracks) == [announced.sid]
+
+
 async def test_a_track_that_nobody_announced_is_not_taken() -> None:
     ada = Client(World(), "ada")
     answer = ada.answers(section("audio", "0", "a=sendonly", "a=msid:- secret"))
