@@ -9,8 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import weakref
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Final
 
@@ -270,10 +269,6 @@ class Custodian:
         await self._catalog.save_custody(entry.id, custody)
         return replace(entry, custody=custody)
 
-    @asynccontextmanager
-    async def _lock(self, recording_id: RecordingId) -> AsyncIterator[None]:
-        lock = self._locks.get(recording_id)
-        if lock is None:
-            lock = self._locks[recording_id] = asyncio.Lock()
-        async with lock:
-            yield
+    def _lock(self, recording_id: RecordingId) -> asyncio.Lock:
+        """Give what lets one at a time change a recording."""
+        return self._locks.setdefault(recording_id, asyncio.Lock())

@@ -33,10 +33,7 @@ class LiveSessions:
 
     def lock(self, session_id: SessionId) -> asyncio.Lock:
         """Give the lock that orders this instance's steps of one session."""
-        lock = self._locks.get(session_id)
-        if lock is None:
-            lock = self._locks[session_id] = asyncio.Lock()
-        return lock
+        return self._locks.setdefault(session_id, asyncio.Lock())
 
     def get(self, session_id: SessionId) -> Session | None:
         """Give the record of an open session, or None."""

@@ -172,9 +172,7 @@ class Repeats:
 
     @asynccontextmanager
     async def _turn(self, key: RequestKey) -> AsyncIterator[None]:
-        lock = self._turns.get(key.scope)
-        if lock is None:
-            lock = self._turns[key.scope] = asyncio.Lock()
+        lock = self._turns.setdefault(key.scope, asyncio.Lock())
         try:
             async with asyncio.timeout(_TURN_S):
                 await lock.acquire()

@@ -10,8 +10,7 @@ from __future__ import annotations
 import asyncio
 import weakref
 from collections import OrderedDict
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Final
@@ -284,13 +283,9 @@ class Uploads:
         await self._catalog.save(record)
         return replace(entry, record=record)
 
-    @asynccontextmanager
-    async def _lock(self, recording_id: RecordingId) -> AsyncIterator[None]:
-        lock = self._locks.get(recording_id)
-        if lock is None:
-            lock = self._locks[recording_id] = asyncio.Lock()
-        async with lock:
-            yield
+    def _lock(self, recording_id: RecordingId) -> asyncio.Lock:
+        """Give what lets one at a time change a recording."""
+        return self._locks.setdefault(recording_id, asyncio.Lock())
 
 
 def _check_kept(entry: CatalogEntry) -> None:
