@@ -16,6 +16,7 @@ from tests.integration.agent_processes import agent_process
 from tests.integration.servers import LiveKitFactory
 
 pytestmark = [pytest.mark.acceptance, pytest.mark.integration, pytest.mark.timeout(240)]
+JOIN_S = 60.0  # an agent's process starts, is asked and joins; where both cores are busy that takes long
 
 
 @pytest.fixture
@@ -53,16 +54,22 @@ async def dispatches(running: System, session_id: str, name: str) -> int:
     return len([dispatch for dispatch in listed if dispatch.agent_name == name])
 
 
-async def until_whole(running: System, session_id: str, *, attempt: int, within_s: float) -> None:
-    """Wait until the session has its agent, by this attempt or a later one, and the room has it once."""
+async def until_whole(running: System, session_id: str, *, attempt: int, within_s: float) -> int:
+    """Wait until the session has its agent, by this attempt or a later one, and the room has it once.
+
+    Gives the attempt: on a busy machine an agent may take longer to join than it is given.
+    """
+    found = 0
 
     async def is_whole() -> bool:
+        nonlocal found
         session = await running.session(session_id)
-        job = session["jobs"][0]
+        found = session["jobs"][0]["attempt"]
         here = [identity for identity in await present(running, session_id) if identity != "anna"]
-        return not session["missing_services"] and job["attempt"] >= attempt and len(here) == 1
+        return not session["missing_services"] and found >= attempt and len(here) == 1
 
     await running.until(is_whole, within_s=within_s, what="the agent to be in the room, once")
+    return found
 
 
 async def test_an_agent_that_comes_after_its_session_is_dispatched_again(running: System) -> None:
@@ -76,7 +83,7 @@ async def test_an_agent_that_comes_after_its_session_is_dispatched_again(running
         await livekit.agent_dispatch.create_dispatch(request)
         with agent_process(media, running.folder, "echo") as agent:
             await agent.registered()
-            await until_whole(running, created["session_id"], attempt=2, within_s=15)
+            await until_whole(running, created["session_id"], attempt=2, within_s=JOIN_S)
             session = await running.until_status(created["session_id"], "Ready")
             assert session["ready_services"] == ["agent:echo"]
             assert await dispatches(running, created["session_id"], "echo") == 1
@@ -97,7 +104,7 @@ async def test_a_killed_agent_is_dispatched_again_when_a_worker_is_back(running:
     with agent_process(running.media, running.folder, "echo") as agent:
         await agent.registered()
         created = await running.create(required_services=["agent:echo"])
-        await until_whole(running, created["session_id"], attempt=1, within_s=15)
+        await until_whole(running, created["session_id"], attempt=1, within_s=JOIN_S)
         before = await present(running, created["session_id"])
         agent.kill()
 
@@ -108,7 +115,7 @@ async def test_a_killed_agent_is_dispatched_again_when_a_worker_is_back(running:
         await running.until(is_missed, within_s=45, what="the agent to be missed")
     with agent_process(running.media, running.folder, "echo") as agent:
         await agent.registered()
-        await until_whole(running, created["session_id"], attempt=2, within_s=20)
+        await until_whole(running, created["session_id"], attempt=2, within_s=JOIN_S)
         assert await present(running, created["session_id"]) != before
         session = await running.session(created["session_id"])
         assert not session["degraded"]
@@ -119,8 +126,10 @@ async def test_two_sessions_have_an_agent_each_and_a_stray_one_is_put_out(runnin
     with agent_process(running.media, running.folder, "echo") as agent:
         await agent.registered()
         first, second = [await running.create(required_services=["agent:echo"]) for _ in range(2)]
-        for created in (first, second):
-            await until_whole(running, created["session_id"], attempt=1, within_s=15)
+        attempts = [
+            await until_whole(running, created["session_id"], attempt=1, within_s=JOIN_S)
+            for created in (first, second)
+        ]
         own = await present(running, first["session_id"])
         media = running.media
         async with api.LiveKitAPI(media.url, media.api_key, media.api_secret) as livekit:
@@ -131,18 +140,18 @@ async def test_two_sessions_have_an_agent_each_and_a_stray_one_is_put_out(runnin
             names = [name for _, name in await running.events(first["session_id"])]
             return "participant_removed" in names
 
-        await running.until(is_removed, within_s=15, what="the stray agent to be put out")
-        await until_whole(running, first["session_id"], attempt=1, within_s=5)
+        await running.until(is_removed, within_s=JOIN_S, what="the stray agent to be put out")
+        await until_whole(running, first["session_id"], attempt=1, within_s=JOIN_S)
         assert await present(running, first["session_id"]) == own
-        for created in (first, second):
-            assert (await running.session(created["session_id"]))["jobs"][0]["attempt"] == 1
+        for created, attempt in zip((first, second), attempts, strict=True):
+            assert (await running.session(created["session_id"]))["jobs"][0]["attempt"] == attempt
 
 
 async def test_an_agent_is_dispatched_into_the_room_that_was_made_again(running: System) -> None:
     with agent_process(running.media, running.folder, "echo") as agent:
         await agent.registered()
         created = await running.create(required_services=["agent:echo"])
-        await until_whole(running, created["session_id"], attempt=1, within_s=15)
+        await until_whole(running, created["session_id"], attempt=1, within_s=JOIN_S)
         running.media.kill()
         running.media.start()
         await until_whole(running, created["session_id"], attempt=2, within_s=60)
@@ -154,11 +163,12 @@ async def test_a_restart_of_the_orchestrator_dispatches_nothing_again(running: S
     with agent_process(running.media, running.folder, "echo") as agent:
         await agent.registered()
         created = await running.create(required_services=["agent:echo"])
-        await until_whole(running, created["session_id"], attempt=1, within_s=15)
+        attempt = await until_whole(running, created["session_id"], attempt=1, within_s=JOIN_S)
+        joins = len(agent.said("joined"))
         running.kill()
         await running.start()
         await asyncio.sleep(8)  # longer than pull workers have to come back after a start
         session = await running.session(created["session_id"])
-        assert [job["attempt"] for job in session["jobs"]] == [1]
+        assert [job["attempt"] for job in session["jobs"]] == [attempt]
         assert session["room_status"] == "Ready"
-        assert len(agent.said("joined")) == 1
+        assert len(agent.said("joined")) == joins
