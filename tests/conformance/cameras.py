@@ -24,6 +24,7 @@ from tests.fakes.counted_media import SIZE, draw
 FRAMES_PER_S: Final = 20
 RATE_HZ: Final = 48_000
 BLOCK: Final = RATE_HZ // 100  # 10 ms
+SWAY: Final = 300  # blocks from loud to soft and back
 Codec = Literal["h264", "vp8"]
 _ENCODERS: Final = {
     "h264": (
@@ -88,13 +89,15 @@ class Publisher:
         self._tasks.append(asyncio.create_task(self._paint(source, size)))
         return published
 
-    async def hum(self, *, hz: int = 440, level: int = 8_000) -> rtc.LocalTrackPublication:
-        """Publish a tone."""
+    async def hum(
+        self, *, hz: int = 440, level: int = 8_000, sways: bool = False
+    ) -> rtc.LocalTrackPublication:
+        """Publish a tone; one that sways is louder and softer in turn, as voices are."""
         source = rtc.AudioSource(RATE_HZ, 1, queue_size_ms=0)
         options = rtc.TrackPublishOptions(source=rtc.TrackSource.SOURCE_MICROPHONE)
         track = rtc.LocalAudioTrack.create_audio_track("microphone", source)
         published = await publish(self.room, track, options)
-        self._tasks.append(asyncio.create_task(self._sound(source, hz, level)))
+        self._tasks.append(asyncio.create_task(self._sound(source, hz, level, sways=sways)))
         return published
 
     async def stop(self) -> None:
@@ -132,11 +135,12 @@ class Publisher:
             data = draw(number, size).tobytes()
             source.capture_frame(rtc.VideoFrame(*size, rtc.VideoBufferType.I420, data))
 
-    async def _sound(self, source: rtc.AudioSource, hz: int, level: int) -> None:
+    async def _sound(self, source: rtc.AudioSource, hz: int, level: int, *, sways: bool) -> None:
         began = time.monotonic()
         for number in range(1_000_000):
             at = np.arange(number * BLOCK, (number + 1) * BLOCK)
-            tone = (level * np.sin(2 * np.pi * hz / RATE_HZ * at)).astype(np.int16)
+            loud = level * (0.2 + 0.8 * abs(number % SWAY / SWAY * 2 - 1)) if sways else level
+            tone = (loud * np.sin(2 * np.pi * hz / RATE_HZ * at)).astype(np.int16)
             await source.capture_frame(rtc.AudioFrame(tone.tobytes(), RATE_HZ, 1, BLOCK))
             await asyncio.sleep(max(0, began + number / 100 - time.monotonic()))
 
