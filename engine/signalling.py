@@ -32,6 +32,7 @@ SERVER_PROTOCOL: Final = 17
 PING_EVERY_S, PING_TIMEOUT_S = 5, 15  # what clients are told
 SILENCE_S: Final = float(PING_TIMEOUT_S)
 SEND_S: Final = 10.0
+GOODBYE_S: Final = 2.0  # for so long a client may take to answer the end of its WebSocket
 LEAVE_S: Final = 1.0
 MOST_WAITING: Final = 2_000  # messages for one client; who is further behind is disconnected
 _PUBLISHED_CODECS: Final = ("audio/opus", "video/VP8", "video/H264", "video/VP9", "video/AV1", "video/H265")
@@ -139,7 +140,7 @@ class Client:
     async def serve(self, request: web.Request) -> web.WebSocketResponse:
         """Talk until one of both leaves."""
         self._greet()
-        socket = web.WebSocketResponse(timeout=2.0, max_msg_size=LARGEST_MESSAGE)
+        socket = web.WebSocketResponse(timeout=GOODBYE_S, max_msg_size=LARGEST_MESSAGE)
         reason = models.SIGNAL_CLOSE
         try:
             await socket.prepare(request)
@@ -362,7 +363,7 @@ class Client:
 
 async def _have_rejoin(request: web.Request) -> web.WebSocketResponse:
     """Tell a client that would resume to come in anew."""
-    socket = web.WebSocketResponse(timeout=2.0)
+    socket = web.WebSocketResponse(timeout=GOODBYE_S)
     await socket.prepare(request)
     leave = rtc.LeaveRequest(
         reason=models.STATE_MISMATCH, action=rtc.LeaveRequest.RECONNECT, can_reconnect=True

@@ -94,9 +94,9 @@ class Signals:
         await self.socket.send_bytes(rtc.SignalRequest(**message).SerializeToString())
 
     async def hear(self, wanted: str) -> rtc.SignalResponse:
-        """Give the next message of a kind, within 5 s each."""
+        """Give the next message of a kind, within 30 s each."""
         while True:
-            heard = await self.socket.receive(timeout=5)
+            heard = await self.socket.receive(timeout=30)
             assert heard.type is aiohttp.WSMsgType.BINARY, f"{wanted} was never heard: {heard}"
             message = rtc.SignalResponse.FromString(heard.data)
             if message.WhichOneof("message") == wanted:

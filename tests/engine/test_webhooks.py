@@ -43,7 +43,7 @@ class Receiver:
 
     async def until(self, count: int) -> None:
         """Wait until so many calls came."""
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(30):
             while len(self.bodies) < count:
                 await asyncio.sleep(0.005)
 
