@@ -12,8 +12,9 @@ from typing import Final
 
 import uvloop
 from aiohttp import web
+from aiohttp.http_exceptions import HttpProcessingError
 
-from engine.app import make_app
+from engine.app import HTTP_LIMITS, make_app
 from engine.rooms import Rooms
 from engine.settings import Settings, SettingsError, load_settings
 from engine.tokens import Claims
@@ -34,7 +35,6 @@ async def serve(settings: Settings) -> None:
     """
     from engine import signalling  # these two take half a second, which a refusal need not wait for
     from engine.ice import MediaPort
-    from engine.joining import LONGEST_URL
 
     ended = asyncio.Event()
     for signum in (signal.SIGTERM, signal.SIGINT):
@@ -53,7 +53,7 @@ async def serve(settings: Settings) -> None:
                 return signalling.serve(request, rooms, claims, media)
 
             app = make_app(rooms, settings.key, talk)
-            runner = web.AppRunner(app, access_log=None, shutdown_timeout=_END_S, max_line_size=LONGEST_URL)
+            runner = web.AppRunner(app, access_log=None, shutdown_timeout=_END_S, **HTTP_LIMITS)
             await runner.setup()
             try:
                 await web.TCPSite(runner, settings.host, settings.port).start()
@@ -71,12 +71,22 @@ async def serve(settings: Settings) -> None:
 def main() -> None:
     """Start the engine; exit code 2 says that it cannot be started like this."""
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
+    logging.getLogger("aiohttp.server").addFilter(_keep_to_itself)
     try:
         settings = load_settings(sys.argv[1:], os.environ)
         uvloop.run(serve(settings))
     except (SettingsError, OSError) as error:
         print(f"engine: {error}", file=sys.stderr)
         sys.exit(2)
+
+
+def _keep_to_itself(record: logging.LogRecord) -> bool:
+    """Say of a request that cannot be read why, not what it was: aiohttp repeats tokens, with a traceback."""
+    error = record.exc_info[1] if record.exc_info else None
+    if isinstance(error, HttpProcessingError):
+        record.msg, record.args = "a request cannot be read: %s", (type(error).__name__,)
+        record.exc_info = None
+    return True
 
 
 if __name__ == "__main__":

@@ -5,11 +5,11 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable
-from typing import Final
+from typing import Any, Final
 
 from aiohttp import web
 
-from engine.joining import read_join
+from engine.joining import bring_along, read_join
 from engine.limits import JoinRefusedError
 from engine.room_service import RoomService, TwirpError, error_response
 from engine.rooms import Rooms
@@ -17,6 +17,8 @@ from engine.tokens import Claims, Key, TokenError, verify
 
 SWEEP_EVERY_S: Final = 1.0
 MOST_BODY: Final = 1 << 20  # bytes of a call
+# Bytes of a URL, and of a header; a token that was renewed may hold all that is kept of a participant.
+HTTP_LIMITS: Final[dict[str, Any]] = {"max_line_size": 1 << 20, "max_field_size": 1 << 20}
 
 _log = logging.getLogger("greenroom.engine")
 
@@ -29,10 +31,10 @@ def make_app(rooms: Rooms, key: Key, serve: Serve) -> web.Application:
     service = RoomService(rooms)
 
     async def validate(request: web.Request) -> web.Response:
-        _claims_to_join(request, rooms, key)
+        claims = _claims_to_join(request, rooms, key)
         if request.path.startswith("/rtc/v1") and "join_request" not in request.query:
             raise JoinRefusedError(400, "join_request is required")
-        read_join(request)
+        bring_along(claims, read_join(request).request)
         return web.Response(text="success")
 
     async def signal(request: web.Request) -> web.StreamResponse:

@@ -9,17 +9,19 @@ import base64
 import binascii
 import zlib
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
+import msgspec
 from aiohttp import web
 from google.protobuf.message import DecodeError
 from livekit.protocol import models, rtc
 
-from engine.limits import JoinRefusedError
+from engine.limits import JoinRefusedError, TooLongError, check_lengths
+from engine.tokens import Claims
 
 LARGEST_MESSAGE: Final = 512 * 1024  # bytes; an offer with 60 video sections is 300 KB
-LONGEST_URL: Final = 64 * 1024  # bytes: it holds a packed offer
 _GZIP: Final = 16 + zlib.MAX_WBITS
+_CAPABILITIES: Final[dict[str, Any]] = dict(models.ClientInfo.Capability.items())
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,16 +39,21 @@ def read_join(request: web.Request) -> Join:
         request: GET of ``/rtc`` (v0) or ``/rtc/v1``.
 
     Raises:
-        JoinRefusedError: 400, it cannot be read.
+        JoinRefusedError: 400, it cannot be read; 501, it asks for what is not done here.
     """
     query = request.query
     if "join_request" not in query:
-        number = query.get("protocol", "")
+        if query.get("publish"):
+            raise JoinRefusedError(501, "a connection that only publishes (publish=…) is not done here")
+        capabilities = query.get("capabilities", "").split(",")
         join = rtc.JoinRequest(
             client_info=models.ClientInfo(
                 version=query.get("version", ""),
-                protocol=int(number) if number.isascii() and number.isdigit() else 0,
+                protocol=_number(query.get("protocol", "")),
+                client_protocol=_number(query.get("client_protocol", "")),
+                capabilities=[_CAPABILITIES[name] for name in capabilities if name in _CAPABILITIES],
             ),
+            participant_attributes=_attributes(query.get("attributes", "")),
             connection_settings=rtc.ConnectionSettings(
                 auto_subscribe=query.get("auto_subscribe", "1") in ("1", "true")
             ),
@@ -64,3 +71,36 @@ def read_join(request: web.Request) -> Join:
         return Join(request=rtc.JoinRequest.FromString(said), is_single=True)
     except (binascii.Error, zlib.error, DecodeError, ValueError):
         raise JoinRefusedError(400, "join_request is no base64url of a WrappedJoinRequest") from None
+
+
+def bring_along(claims: Claims, request: rtc.JoinRequest) -> Claims:
+    """Give claims with the metadata and the attributes that a client brings along; it takes away none.
+
+    Args:
+        claims: of its token.
+        request: what it says of itself.
+
+    Raises:
+        JoinRefusedError: 401, its token does not let it; 400, there would be too much of them.
+    """
+    brought = {key: value for key, value in request.participant_attributes.items() if value}
+    own = claims.video.can_update_own_metadata
+    if (request.metadata or request.participant_attributes) and not own:
+        raise JoinRefusedError(401, "it brings metadata or attributes, and its token no canUpdateOwnMetadata")
+    metadata, attributes = request.metadata or claims.metadata, {**claims.attributes, **brought}
+    try:
+        check_lengths(metadata=metadata, attributes=attributes)
+    except TooLongError as error:
+        raise JoinRefusedError(400, str(error)) from None
+    return msgspec.structs.replace(claims, metadata=metadata, attributes=attributes)
+
+
+def _number(text: str) -> int:
+    return int(text) if text.isascii() and text.isdigit() and len(text) < 10 else 0
+
+
+def _attributes(text: str) -> dict[str, str]:
+    try:
+        return msgspec.json.decode(base64.urlsafe_b64decode(text), type=dict[str, str]) if text else {}
+    except (ValueError, msgspec.DecodeError):
+        raise JoinRefusedError(400, "attributes are no base64url of a JSON object of strings") from None

@@ -198,7 +198,8 @@ class Negotiation:
         codecs = section.codecs()
         if track is None or not codecs:
             return None
-        number, codec = next(iter(codecs.items()))
+        wish = track.wish.codec.lower().rpartition("/")[2]
+        number, codec = min(codecs.items(), key=lambda one: not one[1].mime.lower().endswith(f"/{wish}"))
         rid = section.top_layer()
         numbers = section.extensions()
         answered = codec.asked(dtx=not track.info.disable_dtx, stereo=track.info.stereo)
@@ -214,7 +215,8 @@ class Negotiation:
         )
         track.info.mime_type, track.info.mid = codec.mime, section.mid
         track.info.simulcast = bool(rid) or len(section.ssrcs()) > 1
-        track.info.codecs.add(mime_type=codec.mime, mid=section.mid, cid=track.cid, layers=track.info.layers)
+        layers = track.wish.layers or track.info.layers
+        track.info.codecs.add(mime_type=codec.mime, mid=section.mid, cid=track.cid, layers=layers)
         self._published[section.mid] = (track, use)
         ready.append(track)
         return use

@@ -62,6 +62,7 @@ class Track:
     cid: str
     publisher: Participant
     info: models.TrackInfo
+    wish: rtc.SimulcastCodec = field(default_factory=rtc.SimulcastCodec)  # the codec it would be sent in
     media: Any = None  # the forwarder's
     is_ready: bool = False
 

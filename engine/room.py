@@ -19,6 +19,7 @@ _KEPT: Final = ("name", "empty_timeout", "departure_timeout", "max_participants"
 _ANNOUNCED: Final = (
     *("type", "name", "muted", "width", "height", "disable_dtx", "source", "layers", "stereo"),
     *("disable_red", "encryption", "stream", "audio_features", "packet_trailer_features"),
+    "backup_codec_policy",
 )
 
 
@@ -142,8 +143,11 @@ class Room:
         """Announce a track to come; the same ``cid`` again gives the same track.
 
         Raises:
-            PublishRefusedError: its permissions do not allow this source.
+            PublishRefusedError: its permissions do not allow this source, or it is not done here.
         """
+        if add.sid or add.type not in (models.AUDIO, models.VIDEO):
+            sentence = "a track is sound or pictures, of one codec: no second one, no data"
+            raise PublishRefusedError(rtc.RequestResponse.UNSUPPORTED_TYPE, sentence)
         if not participant.may_publish(add.source):
             source = models.TrackSource.Name(add.source)
             raise PublishRefusedError(
@@ -156,6 +160,8 @@ class Room:
         info = models.TrackInfo(sid=sid, **_fields(add, _ANNOUNCED))
         info.simulcast = len(add.layers) > 1
         track = Track(sid=sid, cid=add.cid, publisher=participant, info=info)
+        if add.simulcast_codecs:  # a second one is only sent when it is asked for, which it never is here
+            track.wish = add.simulcast_codecs[0]
         participant.tracks[sid] = track
         return track
 
@@ -198,6 +204,19 @@ class Room:
             connection.send(rtc.SignalResponse(mute=rtc.MuteTrackRequest(sid=track.sid, muted=muted)))
         connection.mute_changed(track)
         self._tell_all(track.publisher)
+
+    def describe(self, track: Track, change: rtc.UpdateLocalAudioTrack | rtc.UpdateLocalVideoTrack) -> None:
+        """Take what a publisher says of its track by now, and tell everybody."""
+        info = track.info
+        if isinstance(change, rtc.UpdateLocalVideoTrack):
+            if info.type == models.VIDEO:
+                info.width, info.height = change.width, change.height
+        elif info.type == models.AUDIO:
+            info.audio_features[:] = dict.fromkeys(change.features)
+            info.stereo = models.TF_STEREO in change.features
+            info.disable_dtx = models.TF_NO_DTX in change.features
+        if track.is_ready:
+            self._tell_all(track.publisher)
 
     def update(
         self,

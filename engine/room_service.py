@@ -31,10 +31,18 @@ _PROTOBUF: Final = "application/protobuf"
 _NONCE_BYTES: Final = 16
 _METHODS: Final = room.DESCRIPTOR.services_by_name["RoomService"].methods_by_name
 _NOT_HERE: Final = ("ForwardParticipant", "MoveParticipant", "PerformRpc")
-# What CreateRoom may carry; anything else would be silently left undone.
-_ROOM_FIELDS: Final = frozenset(
-    ("name", "empty_timeout", "departure_timeout", "max_participants", "metadata", "node_id", "tags")
-)
+# What these may carry (UpdateParticipant: as permission); anything else would be silently left undone.
+_DONE: Final[dict[str, tuple[str, ...]]] = {
+    "CreateRoom": (
+        *("name", "empty_timeout", "departure_timeout", "max_participants", "metadata"),
+        *("node_id", "tags"),
+    ),
+    "RemoveParticipant": ("room", "identity"),
+    "UpdateParticipant": (
+        *("can_subscribe", "can_publish", "can_publish_data", "can_publish_sources"),
+        *("hidden", "recorder", "can_update_metadata", "agent"),
+    ),
+}
 
 
 class TwirpError(Exception):
@@ -95,12 +103,14 @@ class RoomService:
         return web.Response(text=text, content_type=_JSON)
 
     def _act(self, method: str, request: Any) -> Message | None:
+        if method in _DONE:
+            said = request.permission if method == "UpdateParticipant" else request
+            undone = [field.name for field, _ in said.ListFields() if field.name not in _DONE[method]]
+            if undone:
+                sentence = f"the embedded engine does no {method} with {', '.join(undone)}"
+                raise TwirpError("unimplemented", sentence)
         match method:
             case "CreateRoom":
-                unknown = [field.name for field, _ in request.ListFields() if field.name not in _ROOM_FIELDS]
-                if unknown:
-                    sentence = f"the embedded engine makes no room with {', '.join(unknown)}"
-                    raise TwirpError("unimplemented", sentence)
                 return self._rooms.create(request).info()
             case "ListRooms":
                 listed = (one for one in self._rooms if not request.names or one.name in request.names)

@@ -67,7 +67,8 @@ class Rooms:
         """Find out whether a token lets its holder join a room; makes none.
 
         Raises:
-            JoinRefusedError: 401 without the grant, 400 without a name of either, 404 without the room.
+            JoinRefusedError: 401 without the grant, 400 without a name of either, 404 without the room,
+                501 for what is not done here.
         """
         video = claims.video
         if not video.room_join:
@@ -78,6 +79,10 @@ class Rooms:
             )
         if video.room not in self._rooms and not self._auto_create:
             raise JoinRefusedError(404, "requested room does not exist")
+        if video.can_subscribe_metrics or video.can_manage_agent_session:
+            raise JoinRefusedError(501, "no canSubscribeMetrics and no canManageAgentSession is done here")
+        if video.room not in self._rooms and (claims.room_config or claims.room_preset):
+            raise JoinRefusedError(501, "roomConfig and roomPreset of a token make no room here")
 
     def room_to_join(self, claims: Claims) -> Room:
         """Give the room that a token lets its holder join; raises as `check_join` does."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from typing import Final
+from typing import Any, Final
 
 from aiohttp import WSMsgType, web
 from aiortc import RTCDataChannel
@@ -18,7 +18,7 @@ from livekit.protocol import models, rtc
 from engine.data import LABELS, DataChannels
 from engine.forwarding import Forwarder
 from engine.ice import MediaPort
-from engine.joining import LARGEST_MESSAGE, Join, read_join
+from engine.joining import LARGEST_MESSAGE, Join, bring_along, read_join
 from engine.limits import PublishRefusedError, TooLongError
 from engine.negotiation import Negotiation
 from engine.participants import Participant, Track
@@ -35,6 +35,7 @@ SEND_S: Final = 10.0
 GOODBYE_S: Final = 2.0  # for so long a client may take to answer the end of its WebSocket
 LEAVE_S: Final = 1.0
 MOST_WAITING: Final = 2_000  # messages for one client; who is further behind is disconnected
+_OWN_REASONS: Final = (models.USER_UNAVAILABLE, models.USER_REJECTED, models.AGENT_ERROR)  # to leave
 _PUBLISHED_CODECS: Final = ("audio/opus", "video/VP8", "video/H264", "video/VP9", "video/AV1", "video/H265")
 
 _log = logging.getLogger("greenroom.engine")
@@ -50,12 +51,12 @@ async def serve(request: web.Request, rooms: Rooms, claims: Claims, media: Media
         media: the port for its media.
 
     Raises:
-        JoinRefusedError: it may not come in, or what it brings along cannot be read.
+        JoinRefusedError: it may not come in, or what it brings along cannot be read or is not allowed.
     """
     join = read_join(request)
     if join.request.reconnect:
         return await _have_rejoin(request)
-    return await Client(rooms, claims, media, join).serve(request)
+    return await Client(rooms, bring_along(claims, join.request), media, join).serve(request)
 
 
 class Client:
@@ -72,6 +73,7 @@ class Client:
         self._is_closed = False
         self._failing: asyncio.TimerHandle | None = None
         self._level = 0.0  # how loud it speaks
+        self._knows_layers = False  # it was told that it cannot choose among them
         self._participant = rooms.room_to_join(claims).join(
             claims,
             self._connect,
@@ -198,7 +200,7 @@ class Client:
                 self._is_closed = True
                 self._negotiation.stop()
                 self._outgoing.put_nowait(None)
-                return models.CLIENT_INITIATED
+                return said.leave.reason if said.leave.reason in _OWN_REASONS else models.CLIENT_INITIATED
             if not self._is_closed:
                 self._take(said)
 
@@ -246,14 +248,21 @@ class Client:
             case "subscription":
                 self._choose(said.subscription)
             case "track_setting":
-                for sid in said.track_setting.track_sids:
-                    self._negotiation.pause(sid, is_paused=said.track_setting.disabled)
+                self._set(said.track_setting)
             case "subscription_permission":
                 room.allow(me, said.subscription_permission)
             case "update_metadata":
                 self._update(said.update_metadata)
-            case "trickle" | "update_layers" | "update_audio_track" | "update_video_track" | "sync_state":
-                pass  # our candidates stand in every answer; layers are not switched
+            case "update_audio_track" | "update_video_track" as kind:
+                change = getattr(said, kind)
+                track = me.tracks.get(change.track_sid)
+                if track is not None:
+                    room.describe(track, change)
+                else:
+                    sentence = f"it has no track {change.track_sid!r}"
+                    self._refuse(rtc.RequestResponse.NOT_FOUND, sentence, **{kind: change})
+            case "trickle":
+                pass  # our candidates stand in every answer
             case other:
                 self._refuse(rtc.RequestResponse.UNSUPPORTED_TYPE, f"{other} is not supported here")
 
@@ -261,11 +270,21 @@ class Client:
         try:
             track = self._room.publish(self._participant, add)
         except PublishRefusedError as error:
-            refusal = rtc.RequestResponse(reason=error.reason, message=str(error), add_track=add)
-            self.send(rtc.SignalResponse(request_response=refusal))
+            self._refuse(error.reason, str(error), add_track=add)
             return
         published = rtc.TrackPublishedResponse(cid=add.cid, track=track.info)
         self.send(rtc.SignalResponse(track_published=published))
+
+    def _set(self, setting: rtc.UpdateTrackSettings) -> None:
+        tracks = [self._room.find_track(sid) for sid in setting.track_sids]
+        for sid in setting.track_sids:
+            self._negotiation.pause(sid, is_paused=setting.disabled)
+        # With a size, the quality is not meant; size, frames per second and priority are hints.
+        wants_less = not (setting.disabled or setting.width or setting.quality == models.VideoQuality.HIGH)
+        if wants_less and not self._knows_layers and any(one and one.info.simulcast for one in tracks):
+            self._knows_layers = True
+            sentence = "of a simulcast there is only the top layer here; no other quality is sent"
+            self._refuse(rtc.RequestResponse.UNSUPPORTED_TYPE, sentence)
 
     def _choose(self, chosen: rtc.UpdateSubscription) -> None:
         sids = [*chosen.track_sids, *(sid for one in chosen.participant_tracks for sid in one.track_sids)]
@@ -295,10 +314,11 @@ class Client:
                 )
             except TooLongError as error:
                 reason, sentence = rtc.RequestResponse.LIMIT_EXCEEDED, str(error)
-        self._refuse(reason, sentence, wanted.request_id)
+        self._refuse(reason, sentence, request_id=wanted.request_id)
 
-    def _refuse(self, reason: rtc.RequestResponse.Reason, sentence: str, request_id: int = 0) -> None:
-        answer = rtc.RequestResponse(request_id=request_id, reason=reason, message=sentence)
+    def _refuse(self, reason: rtc.RequestResponse.Reason, sentence: str, **request: Any) -> None:
+        """Answer a request; ``request`` is what `rtc.RequestResponse` says of it."""
+        answer = rtc.RequestResponse(reason=reason, message=sentence, **request)
         self.send(rtc.SignalResponse(request_response=answer))
 
     def _fail(self, sentence: str, reason: models.DisconnectReason = models.STATE_MISMATCH) -> None:

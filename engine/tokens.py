@@ -48,6 +48,8 @@ class Grants(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     hidden: bool = False
     recorder: bool = False
     agent: bool = False
+    can_subscribe_metrics: bool = False
+    can_manage_agent_session: bool = False
 
 
 class Claims(msgspec.Struct, frozen=True, kw_only=True):
@@ -61,6 +63,8 @@ class Claims(msgspec.Struct, frozen=True, kw_only=True):
     metadata: str = ""
     attributes: Mapping[str, str] = {}
     video: Grants = Grants()
+    room_config: Any = msgspec.field(name="roomConfig", default=None)
+    room_preset: str = msgspec.field(name="roomPreset", default="")
 
     @property
     def identity(self) -> str:

@@ -52,10 +52,13 @@ class WrappingPublisher:
     """Publishes one track.
 
     Attributes:
+        connection: for its media.
+        socket: to say more by.
         sid: of the track, once the server has said it.
     """
 
     connection: RTCPeerConnection
+    socket: aiohttp.ClientWebSocketResponse
     sid: str = ""
 
     async def packets_sent(self) -> int:
@@ -63,17 +66,17 @@ class WrappingPublisher:
         stats = await self.connection.getStats()
         return sum(one.packetsSent for one in stats.values() if one.type == "outbound-rtp")
 
-    async def negotiate(self, socket: aiohttp.ClientWebSocketResponse) -> None:
+    async def negotiate(self) -> None:
         """Offer once the track has its sid, and take what is answered."""
         waiting: list[str] = []
-        async for message in socket:
+        async for message in self.socket:
             said = rtc.SignalResponse.FromString(message.data)
             match said.WhichOneof("message"):
                 case "track_published":
                     self.sid = said.track_published.track.sid
                     await self.connection.setLocalDescription(await self.connection.createOffer())
                     offer = rtc.SessionDescription(type="offer", sdp=self.connection.localDescription.sdp)
-                    await socket.send_bytes(rtc.SignalRequest(offer=offer).SerializeToString())
+                    await self.socket.send_bytes(rtc.SignalRequest(offer=offer).SerializeToString())
                 case "trickle" if said.trickle.target == rtc.SignalTarget.PUBLISHER:
                     waiting.append(json.loads(said.trickle.candidateInit)["candidate"])
                 case "answer":
@@ -101,9 +104,8 @@ async def wrapping_publisher(
     """Join and publish until the end."""
     monkeypatch.setattr(aioice.ice, "get_host_addresses", lambda *_, **__: ["127.0.0.1"])
     monkeypatch.setattr(aiortc.rtcrtpsender, "random_sequence_number", lambda: FIRST_SEQUENCE)
-    publisher = WrappingPublisher(RTCPeerConnection())
-    track = CountedTrack()
-    publisher.connection.addTrack(track)
+    connection, track = RTCPeerConnection(), CountedTrack()
+    connection.addTrack(track)
     monkeypatch.setattr(aiortc.rtcrtpsender, "random32", lambda: FIRST_TIME)
     add = rtc.AddTrackRequest(
         cid=track.id,
@@ -113,15 +115,25 @@ async def wrapping_publisher(
         width=SIZE[0],
         height=SIZE[1],
     )
+    async with announced(stage, identity, connection, add) as publisher:
+        yield publisher
+
+
+@asynccontextmanager
+async def announced(
+    stage: Stage, identity: str, connection: RTCPeerConnection, add: rtc.AddTrackRequest
+) -> AsyncIterator[WrappingPublisher]:
+    """Join, and publish what was added to a connection."""
     url = f"{stage.engine.url}/rtc?protocol=16&auto_subscribe=0"
     headers = {"Authorization": f"Bearer {stage.token(identity)}"}
     async with aiohttp.ClientSession() as http, http.ws_connect(url, headers=headers) as socket:
+        publisher = WrappingPublisher(connection, socket)
         await socket.send_bytes(rtc.SignalRequest(add_track=add).SerializeToString())
-        negotiating = asyncio.create_task(publisher.negotiate(socket))
+        negotiating = asyncio.create_task(publisher.negotiate())
         try:
             await until(lambda: publisher.sid or negotiating.done(), within_s=WITHIN_S)
             yield publisher
         finally:
             negotiating.cancel()
             await asyncio.wait({negotiating})
-            await publisher.connection.close()
+            await connection.close()

@@ -16,9 +16,8 @@ from livekit.protocol import rtc
 from livekit.protocol.room import CreateRoomRequest
 
 from engine import tokens
-from engine.app import make_app
+from engine.app import HTTP_LIMITS, make_app
 from engine.ice import MediaPort
-from engine.joining import LONGEST_URL
 from engine.rooms import Rooms
 from engine.signalling import serve
 from engine.tokens import Claims
@@ -93,13 +92,13 @@ class Signals:
     async def say(self, **message: Any) -> None:
         await self.socket.send_bytes(rtc.SignalRequest(**message).SerializeToString())
 
-    async def hear(self, wanted: str) -> rtc.SignalResponse:
-        """Give the next message of a kind, within 30 s each."""
+    async def hear(self, wanted: str = "") -> rtc.SignalResponse:
+        """Give the next message, or the next of a kind, within 30 s each."""
         while True:
             heard = await self.socket.receive(timeout=30)
             assert heard.type is aiohttp.WSMsgType.BINARY, f"{wanted} was never heard: {heard}"
             message = rtc.SignalResponse.FromString(heard.data)
-            if message.WhichOneof("message") == wanted:
+            if wanted in ("", message.WhichOneof("message")):
                 return message
 
 
@@ -114,7 +113,7 @@ async def running_engine() -> AsyncIterator[RunningEngine]:
         return await serve(request, rooms, claims, media)
 
     server = TestServer(make_app(world.rooms, KEY, serve_one), host="127.0.0.1")
-    await server.start_server(max_line_size=LONGEST_URL)
+    await server.start_server(**HTTP_LIMITS)
     try:
         async with aiohttp.ClientSession() as http:
             yield RunningEngine(world, server, media, http)

@@ -72,7 +72,8 @@ async def test_validation_tells_why_as_livekit_does(client: Client, world: World
     cases = [
         ("/rtc/validate", bearer(), 200, "success"),
         (f"/rtc/validate?access_token={token(room_join=True, room='tea')}", {}, 200, "success"),
-        (f"/rtc/v1/validate?join_request={packed}", bearer(), 200, "success"),
+        (f"/rtc/v1/validate?join_request={packed}", bearer(can_update_own_metadata=True), 200, "success"),
+        (f"/rtc/v1/validate?join_request={packed}", bearer(), 401, "no canUpdateOwnMetadata"),
         ("/rtc/v1/validate?join_request=abc", bearer(), 400, "no base64url of a WrappedJoinRequest"),
         ("/rtc/v1/validate", bearer(), 400, "join_request is required"),
         ("/rtc/validate", {}, 401, "no permissions to access the room"),

@@ -111,6 +111,22 @@ async def test_a_codec_that_the_client_chose_after_its_offer_is_taken_instead() 
     assert list(ada.me.tracks) == [announced.sid]
 
 
+@pytest.mark.parametrize(
+    ("wish", "mime"),
+    [("h264", "video/H264"), ("video/H264", "video/H264"), ("vp8", "video/VP8"), ("vp9", "video/VP8")],
+)
+async def test_a_track_is_taken_in_the_codec_that_its_publisher_wishes(wish: str, mime: str) -> None:
+    ada = Client(World(), "ada")
+    layers = [models.VideoLayer(quality=models.HIGH, width=640)]
+    wishes = [rtc.SimulcastCodec(codec=wish, layers=layers), rtc.SimulcastCodec(codec="vp9")]
+    add = rtc.AddTrackRequest(cid="cam", type=models.VIDEO, source=models.CAMERA, simulcast_codecs=wishes)
+    announced = ada.me.room.publish(ada.me, add)
+    answer = ada.answers(section("video", "7", "a=sendonly", "a=msid:- cam", "a=ssrc:5 cname:x"))
+    assert [one.mime for one in answer.sections[0].codecs().values()] == [mime]
+    (codec,) = announced.info.codecs
+    assert (codec.mime_type, list(codec.layers)) == (mime, layers)
+
+
 async def test_a_track_that_nobody_announced_is_not_taken() -> None:
     ada = Client(World(), "ada")
     answer = ada.answers(section("audio", "0", "a=sendonly", "a=msid:- secret"))

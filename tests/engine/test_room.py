@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from livekit.protocol import models, rtc
 
@@ -200,3 +202,27 @@ def test_the_version_grows_with_every_change(world: World) -> None:
     versions = [one.version for one in seen(ada).updates()]
     assert versions == sorted(set(versions))
     assert len(versions) == 3
+
+
+def test_a_publisher_says_what_its_track_is_by_now(world: World) -> None:
+    room = world.room()
+    ada, bob = world.join(room, "ada"), world.join(room, "bob")
+    sound = published(room, ada, audio_features=[models.TF_STEREO], stereo=True)
+    room.describe(sound, rtc.UpdateLocalAudioTrack(features=[models.TF_NO_DTX, models.TF_NO_DTX]))
+    (told,) = seen(bob).updates()[-1].tracks
+    assert (told.stereo, told.disable_dtx, list(told.audio_features)) == (False, True, [models.TF_NO_DTX])
+    room.describe(sound, rtc.UpdateLocalVideoTrack(width=9, height=9))  # it has no pictures
+    assert (sound.info.width, seen(ada).updates()[-1].tracks[0].width) == (0, 0)
+    pictures = room.publish(ada, rtc.AddTrackRequest(cid="cam", type=models.VIDEO, source=models.CAMERA))
+    before = len(seen(bob).sent)
+    room.describe(pictures, rtc.UpdateLocalVideoTrack(width=8, height=6))
+    assert (pictures.info.width, pictures.info.height) == (8, 6)
+    assert len(seen(bob).sent) == before, "nobody knows of it yet"
+
+
+@pytest.mark.parametrize("said", [{"type": models.DATA}, {"type": models.VIDEO, "sid": "TR_x"}])
+def test_data_and_a_second_codec_are_no_tracks_here(world: World, said: dict[str, Any]) -> None:
+    room = world.room()
+    with pytest.raises(PublishRefusedError) as refused:
+        room.publish(world.join(room, "ada"), rtc.AddTrackRequest(cid="x", source=models.CAMERA, **said))
+    assert refused.value.reason == rtc.RequestResponse.UNSUPPORTED_TYPE

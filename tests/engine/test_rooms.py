@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+import msgspec
 import pytest
 from livekit.protocol import models
+from livekit.protocol.room import CreateRoomRequest
 
 from engine import tokens
 from engine.limits import JoinRefusedError, TooLongError
@@ -97,6 +101,29 @@ def test_a_join_makes_its_room_only_where_that_is_wanted(world: World) -> None:
     made = rooms.room_to_join(claims_for("ada"))
     assert rooms.room_to_join(claims_for("bob")) is made
     assert world.names() == ["room_started"]
+
+
+@pytest.mark.parametrize("said", [{"roomConfig": {"agents": [{}]}}, {"roomPreset": "x"}], ids=str)
+def test_what_a_token_would_make_a_room_of_is_refused_unless_there_is_one(
+    world: World, said: dict[str, Any]
+) -> None:
+    rooms = Rooms(KEY, world.events.append, auto_create=True)
+    claims = msgspec.convert({**msgspec.to_builtins(claims_for("ada")), **said}, Claims)
+    with pytest.raises(JoinRefusedError, match="roomConfig and roomPreset") as answer:
+        rooms.room_to_join(claims)
+    assert answer.value.status == 501
+    assert list(rooms) == []
+    assert rooms.create(CreateRoomRequest(name="tea")) is rooms.room_to_join(claims)  # as LiveKit does
+
+
+@pytest.mark.parametrize("grant", ["can_subscribe_metrics", "can_manage_agent_session"])
+def test_a_grant_that_means_nothing_here_is_refused(world: World, grant: str) -> None:
+    world.room()
+    claims = claims_for("ada")
+    claims = msgspec.structs.replace(claims, video=msgspec.structs.replace(claims.video, **{grant: True}))
+    with pytest.raises(JoinRefusedError) as answer:
+        world.rooms.room_to_join(claims)
+    assert answer.value.status == 501
 
 
 def test_a_name_that_is_too_long_makes_no_room(world: World) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from typing import Any
 
 import aiohttp
 import pytest
@@ -146,12 +147,46 @@ async def test_what_is_not_allowed_or_not_done_is_said_at_once(engine: RunningEn
     await ada.say(update_metadata=rtc.UpdateParticipantMetadata(metadata="x", request_id=5))
     answer = await refused(ada)
     assert (answer.reason, answer.request_id) == (rtc.RequestResponse.NOT_ALLOWED, 5)
-    await ada.say(publish_data_track_request=rtc.PublishDataTrackRequest(name="x"))
+    not_done: list[dict[str, Any]] = [
+        {"publish_data_track_request": rtc.PublishDataTrackRequest(name="x")},
+        {"sync_state": rtc.SyncState()},
+        {"update_layers": rtc.UpdateVideoLayers(track_sid="TR_x")},
+        {"simulate": rtc.SimulateScenario(server_leave=True)},
+    ]
+    for message in not_done:
+        await ada.say(**message)
+        answer = await refused(ada)
+        assert answer.reason == rtc.RequestResponse.UNSUPPORTED_TYPE
+        assert next(iter(message)) in answer.message
+    await ada.say(update_video_track=rtc.UpdateLocalVideoTrack(track_sid="TR_none"))
     answer = await refused(ada)
-    assert answer.reason == rtc.RequestResponse.UNSUPPORTED_TYPE
-    assert "publish_data_track_request" in answer.message
+    assert (answer.reason, answer.update_video_track.track_sid) == (rtc.RequestResponse.NOT_FOUND, "TR_none")
     await ada.say(subscription=rtc.UpdateSubscription(track_sids=["TR_none"], subscribe=True))
     assert (await ada.hear("subscription_response")).subscription_response.track_sid == "TR_none"
+
+
+async def test_a_lower_layer_is_refused_once(engine: RunningEngine) -> None:
+    ada, bob = await engine.connect("ada"), await engine.connect("bob")
+    layers = [models.VideoLayer(quality=quality) for quality in (models.LOW, models.HIGH)]
+    add = rtc.AddTrackRequest(cid="cam", type=models.VIDEO, source=models.CAMERA, layers=layers)
+    await ada.say(add_track=add)
+    sid = (await ada.hear("track_published")).track_published.track.sid
+
+    async def refusals(**setting: Any) -> int:
+        await bob.say(track_setting=rtc.UpdateTrackSettings(track_sids=["TR_none", sid], **setting))
+        await bob.say(ping=1)
+        count = 0
+        while (heard := await bob.hear()).WhichOneof("message") != "pong":
+            answer = heard.request_response
+            count += heard.HasField("request_response")
+            assert answer.reason in (0, rtc.RequestResponse.UNSUPPORTED_TYPE)
+        return count
+
+    assert await refusals(quality=models.HIGH) == 0
+    assert await refusals(width=100, height=100, fps=5) == 0
+    assert await refusals(disabled=True) == 0
+    assert await refusals(quality=models.MEDIUM) == 1
+    assert await refusals(quality=models.LOW) == 0
 
 
 async def test_metadata_is_changed_by_who_may(engine: RunningEngine) -> None:
