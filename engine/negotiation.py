@@ -33,6 +33,7 @@ from engine.sdp import (
 from engine.transport import Peer
 
 _DATA: Final = "application"
+_STREAM_PER_LAYER: Final = models.VideoLayer.ONE_SPATIAL_LAYER_PER_STREAM
 
 _log = logging.getLogger("greenroom.engine")
 
@@ -200,21 +201,22 @@ class Negotiation:
             return None
         wish = track.wish.codec.lower().rpartition("/")[2]
         number, codec = min(codecs.items(), key=lambda one: not one[1].mime.lower().endswith(f"/{wish}"))
-        rid = section.top_layer()
+        is_svc = codec.is_svc and bool(wish) and track.wish.video_layer_mode != _STREAM_PER_LAYER
+        rids = section.layers() if is_svc else section.layers()[-1:]
         numbers = section.extensions()
         answered = codec.asked(dtx=not track.info.disable_dtx, stereo=track.info.stereo)
-        use = Use(direction="recvonly", codecs={number: answered}, extensions=numbers, rid=rid)
+        use = Use(direction="recvonly", codecs={number: answered}, extensions=numbers, rids=rids)
         forwarder = track.media = Forwarder(peer, codec, level_id=numbers.get(LEVEL, 0))
         peer.media.expect(
             forwarder,
             mid=section.mid,
             mid_id=numbers.get(MID, 0),
             rid_id=numbers.get(RID, 0),
-            rid=rid,
+            rid="" if is_svc else "".join(rids),
             ssrcs=section.ssrcs(),
         )
         track.info.mime_type, track.info.mid = codec.mime, section.mid
-        track.info.simulcast = bool(rid) or len(section.ssrcs()) > 1
+        track.info.simulcast = not is_svc and (bool(rids) or len(section.ssrcs()) > 1)
         layers = track.wish.layers or track.info.layers
         track.info.codecs.add(mime_type=codec.mime, mid=section.mid, cid=track.cid, layers=layers)
         self._published[section.mid] = (track, use)

@@ -41,6 +41,11 @@ class Codec:
         """Its name in lower case."""
         return self.mime.partition("/")[2].lower()
 
+    @property
+    def is_svc(self) -> bool:
+        """Whether clients send all layers in one stream, in which none can be refused."""
+        return self.name in ("vp9", "av1")
+
     def parameter(self, name: str, default: str = "") -> str:
         """Give one parameter of its fmtp."""
         pairs = (one.strip().partition("=") for one in self.fmtp.split(";"))
@@ -148,10 +153,10 @@ class Section:
         named = dict.fromkeys(one.split(" ")[0] for one in self.values("ssrc"))
         return [_number(one) for one in named if one not in repair and _number(one) >= 0]
 
-    def top_layer(self) -> str:
-        """Give the name of the best simulcast layer that is offered, or nothing."""
+    def layers(self) -> list[str]:
+        """Give the names of the simulcast layers that are offered, the best last."""
         names = [one.split(" ")[0] for one in self.values("rid") if one.split(" ")[1:2] == ["send"]]
-        return max(names, key=lambda name: _LAYERS.index(name) if name in _LAYERS else -1, default="")
+        return sorted(names, key=lambda name: _LAYERS.index(name) if name in _LAYERS else -1)
 
 
 class Description:
@@ -208,7 +213,7 @@ class Use:
     direction: str = "inactive"
     codecs: Mapping[int, Codec] = field(default_factory=dict)
     extensions: Mapping[str, int] = field(default_factory=dict)
-    rid: str = ""  # the one layer that is taken
+    rids: Sequence[str] = ()  # the layers that are taken
     msid: str = ""  # "stream track", of what we send
     ssrc: int = 0
 
@@ -255,8 +260,8 @@ def _media(kind: str, use: Use | None) -> list[str]:
         lines += [f"a=fmtp:{number} {codec.fmtp}"] if codec.fmtp else []
         lines += [f"a=rtcp-fb:{number} {feedback}" for feedback in _FEEDBACK[kind]]
     lines += [f"a=extmap:{number} {uri}" for uri, number in use.extensions.items()]
-    if use.rid:
-        lines += [f"a=rid:{use.rid} recv", f"a=simulcast:recv {use.rid}"]
+    if use.rids:
+        lines += [f"a=rid:{rid} recv" for rid in use.rids] + [f"a=simulcast:recv {';'.join(use.rids)}"]
     if use.msid:
         lines += [f"a=msid:{use.msid}", f"a=ssrc:{use.ssrc} cname:{use.msid.split(' ')[0]}"]
         lines += [f"a=ssrc:{use.ssrc} msid:{use.msid}"]

@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from fractions import Fraction
-from typing import Final, Literal
+from typing import Any, Final, Literal
 
 import av
 import av.video
@@ -42,6 +42,12 @@ _ENCODERS: Final = {
         {"deadline": "realtime", "cpu-used": "8", "lag-in-frames": "0", "error-resilient": "1"},
     ),
 }
+ROTATIONS: Final = (
+    rtc.VideoRotation.VIDEO_ROTATION_0,
+    rtc.VideoRotation.VIDEO_ROTATION_90,
+    rtc.VideoRotation.VIDEO_ROTATION_180,
+    rtc.VideoRotation.VIDEO_ROTATION_270,
+)  # how often a quarter to the right who shows a picture turns it
 _CODECS: Final = {"h264": rtc.VideoCodec.H264, "vp8": rtc.VideoCodec.VP8}
 
 
@@ -78,15 +84,24 @@ class Publisher:
         return published
 
     async def draw(
-        self, *, simulcast: bool = False, size: tuple[int, int] = SIZE
+        self, *, size: tuple[int, int] = SIZE, turned: int = 0, is_said: bool = True, **options: Any
     ) -> rtc.LocalTrackPublication:
-        """Publish pictures that the SDK encodes (VP8)."""
-        source = rtc.VideoSource(*size)
-        options = rtc.TrackPublishOptions(source=rtc.TrackSource.SOURCE_CAMERA, simulcast=simulcast)
-        published = await publish(
-            self.room, rtc.LocalVideoTrack.create_video_track("camera", source), options
+        """Publish pictures that the SDK encodes.
+
+        Args:
+            size: of the picture as it is shown.
+            turned: how often a quarter to the left they are given, as by a phone on its side.
+            is_said: whether the SDK is told that they are.
+            options: of the SDK; VP8 and one layer where they say nothing.
+        """
+        source = rtc.VideoSource(*(size if turned % 2 == 0 else size[::-1]))
+        said = rtc.TrackPublishOptions(
+            **{"source": rtc.TrackSource.SOURCE_CAMERA, "simulcast": False, **options}
         )
-        self._tasks.append(asyncio.create_task(self._paint(source, size)))
+        published = await publish(self.room, rtc.LocalVideoTrack.create_video_track("camera", source), said)
+        self._tasks.append(
+            asyncio.create_task(self._paint(source, size, turned, ROTATIONS[turned if is_said else 0]))
+        )
         return published
 
     async def hum(
@@ -128,12 +143,18 @@ class Publisher:
                     )
                 )
 
-    async def _paint(self, source: rtc.VideoSource, size: tuple[int, int]) -> None:
-        began = time.monotonic()
+    async def _paint(
+        self, source: rtc.VideoSource, size: tuple[int, int], turned: int, said: rtc.VideoRotation.ValueType
+    ) -> None:
+        began, (width, height) = time.monotonic(), size if turned % 2 == 0 else size[::-1]
         for number in range(1_000_000):
             await asyncio.sleep(max(0.005, began + number / FRAMES_PER_S - time.monotonic()))
-            data = draw(number, size).tobytes()
-            source.capture_frame(rtc.VideoFrame(*size, rtc.VideoBufferType.I420, data))
+            planes = draw(number, size)
+            luma, colours = np.rot90(planes[: size[1]], turned), planes[size[1] :]  # of one colour
+            frame = rtc.VideoFrame(
+                width, height, rtc.VideoBufferType.I420, luma.tobytes() + colours.tobytes()
+            )
+            source.capture_frame(frame, rotation=said)
 
     async def _sound(self, source: rtc.AudioSource, hz: int, level: int, *, sways: bool) -> None:
         began = time.monotonic()
@@ -174,7 +195,7 @@ class Viewer:
 
     Attributes:
         counters: the number in each picture of a track, by track sid; None where none can be read.
-        sizes: of its pictures.
+        sizes: of its pictures. Both are of pictures as they are shown, turned as they say.
         sound: its samples.
     """
 
@@ -229,8 +250,9 @@ class Viewer:
             async for event in stream:
                 frame = event.frame
                 luma = np.frombuffer(frame.data, np.uint8)[: frame.width * frame.height]
-                counters.append(read_counter(luma.reshape(frame.height, frame.width)))
-                sizes.append((frame.width, frame.height))
+                shown = np.rot90(luma.reshape(frame.height, frame.width), -ROTATIONS.index(event.rotation))
+                counters.append(read_counter(shown))
+                sizes.append((shown.shape[1], shown.shape[0]))
         finally:
             await stream.aclose()
 

@@ -127,6 +127,28 @@ async def test_a_track_is_taken_in_the_codec_that_its_publisher_wishes(wish: str
     assert (codec.mime_type, list(codec.layers)) == (mime, layers)
 
 
+@pytest.mark.parametrize(
+    ("mode", "taken", "is_simulcast"),
+    [
+        ("MODE_UNUSED", ["q", "h"], False),  # of VP9 they come in one stream, from which none can be left out
+        ("ONE_SPATIAL_LAYER_PER_STREAM", ["h"], True),
+    ],
+)
+async def test_of_layers_in_one_stream_all_are_taken_else_the_top_one(
+    mode: str, taken: list[str], *, is_simulcast: bool
+) -> None:
+    ada = Client(World(), "ada")
+    codec = rtc.SimulcastCodec(codec="vp9", video_layer_mode=mode)
+    add = rtc.AddTrackRequest(cid="cam", type=models.VIDEO, simulcast_codecs=[codec])
+    announced = ada.me.room.publish(ada.me, add)
+    layers = ["a=rid:h send", "a=rid:q send", "a=simulcast:send h;q"]
+    vp9 = ["m=video 9 UDP/TLS/RTP/SAVPF 98", "a=mid:7", "a=rtpmap:98 VP9/90000", "a=sendonly"]
+    (answered,) = ada.answers([*vp9, "a=msid:- cam", *layers]).sections
+    assert answered.value("simulcast") == f"recv {';'.join(taken)}"
+    assert answered.values("rid") == [f"{name} recv" for name in taken]
+    assert announced.info.simulcast == is_simulcast
+
+
 async def test_a_track_that_nobody_announced_is_not_taken() -> None:
     ada = Client(World(), "ada")
     answer = ada.answers(section("audio", "0", "a=sendonly", "a=msid:- secret"))

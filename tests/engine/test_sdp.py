@@ -55,7 +55,7 @@ def test_the_top_layer_is_taken_however_the_layers_are_said() -> None:
     rids = [f"a=rid:{name} send" for name in "hfq"]
     ssrcs = [*(f"a=ssrc:{number} cname:x" for number in (1, 2, 3, 4)), "a=ssrc-group:FID 3 4"]
     named, grouped = read(section("video", "0", *rids), section("video", "1", *ssrcs)).sections
-    assert named.top_layer() == "f"
+    assert named.layers() == ["q", "h", "f"]
     assert grouped.ssrcs()[-1] == 3
 
 
