@@ -1,4 +1,4 @@
-"""What a client says of itself in the URL that it joins with.
+"""What a client says of itself in the URL that it joins with, and what it is told first.
 
 Source: livekit_rtc.proto (WrappedJoinRequest); the query of ``/rtc`` as LiveKit's clients write it.
 """
@@ -17,9 +17,14 @@ from google.protobuf.message import DecodeError
 from livekit.protocol import models, rtc
 
 from engine.limits import JoinRefusedError, TooLongError, check_lengths
+from engine.participants import Participant
 from engine.tokens import Claims
 
 LARGEST_MESSAGE: Final = 512 * 1024  # bytes; an offer with 60 video sections is 300 KB
+SERVER_VERSION: Final = "1.13.5"  # of the LiveKit whose behaviour this follows
+SERVER_PROTOCOL: Final = 17
+PING_EVERY_S, PING_TIMEOUT_S = 5, 15  # what clients are told
+_PUBLISHED_CODECS: Final = ("audio/opus", "video/VP8", "video/H264", "video/VP9", "video/AV1", "video/H265")
 _GZIP: Final = 16 + zlib.MAX_WBITS
 _CAPABILITIES: Final[dict[str, Any]] = dict(models.ClientInfo.Capability.items())
 
@@ -93,6 +98,24 @@ def bring_along(claims: Claims, request: rtc.JoinRequest) -> Claims:
     except TooLongError as error:
         raise JoinRefusedError(400, str(error)) from None
     return msgspec.structs.replace(claims, metadata=metadata, attributes=attributes)
+
+
+def greeting(me: Participant, *, is_single: bool) -> rtc.JoinResponse:
+    """Give what a participant is told when it came in."""
+    return rtc.JoinResponse(
+        room=me.room.info(),
+        participant=me.info(),
+        other_participants=[one.info() for one in me.room.others(me)],
+        server_version=SERVER_VERSION,
+        server_info=models.ServerInfo(
+            edition=models.ServerInfo.Standard, version=SERVER_VERSION, protocol=SERVER_PROTOCOL
+        ),
+        subscriber_primary=not is_single,
+        ping_interval=PING_EVERY_S,
+        ping_timeout=PING_TIMEOUT_S,
+        enabled_publish_codecs=[models.Codec(mime=mime) for mime in _PUBLISHED_CODECS],
+        fast_publish=True,
+    )
 
 
 def _number(text: str) -> int:

@@ -38,9 +38,6 @@ class Connection(Protocol):
     ) -> None:
         """Send `leave` and end; may be repeated."""
 
-    def permissions_changed(self) -> None:
-        """Look at ``participant.permission`` again: stop, or allow, media and data."""
-
     def subscribe(self, track: Track, wanted: bool) -> None:
         """Begin, or cease, to forward a track to this client; may be repeated."""
 

@@ -321,7 +321,6 @@ class Room:
         else:
             for track in self._ready_tracks(participant):
                 participant.connection.subscribe(track, False)
-        participant.connection.permissions_changed()
 
     def _ready_tracks(self, participant: Participant) -> list[Track]:
         """Give the announced tracks of everybody else."""

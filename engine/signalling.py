@@ -18,7 +18,7 @@ from livekit.protocol import models, rtc
 from engine.data import LABELS, DataChannels
 from engine.forwarding import Forwarder
 from engine.ice import MediaPort
-from engine.joining import LARGEST_MESSAGE, Join, bring_along, read_join
+from engine.joining import LARGEST_MESSAGE, PING_TIMEOUT_S, Join, bring_along, greeting, read_join
 from engine.limits import PublishRefusedError, TooLongError
 from engine.negotiation import Negotiation
 from engine.participants import Participant, Track
@@ -27,16 +27,12 @@ from engine.sdp import SdpError
 from engine.tokens import Claims
 from engine.transport import Peer
 
-SERVER_VERSION: Final = "1.13.5"  # of the LiveKit whose behaviour this follows
-SERVER_PROTOCOL: Final = 17
-PING_EVERY_S, PING_TIMEOUT_S = 5, 15  # what clients are told
 SILENCE_S: Final = float(PING_TIMEOUT_S)
 SEND_S: Final = 10.0
 GOODBYE_S: Final = 2.0  # for so long a client may take to answer the end of its WebSocket
 LEAVE_S: Final = 1.0
 MOST_WAITING: Final = 2_000  # messages for one client; who is further behind is disconnected
 _OWN_REASONS: Final = (models.USER_UNAVAILABLE, models.USER_REJECTED, models.AGENT_ERROR)  # to leave
-_PUBLISHED_CODECS: Final = ("audio/opus", "video/VP8", "video/H264", "video/VP9", "video/AV1", "video/H265")
 
 _log = logging.getLogger("greenroom.engine")
 
@@ -114,9 +110,6 @@ class Client:
         self._outgoing.put_nowait(None)
         self._negotiation.stop()
 
-    def permissions_changed(self) -> None:
-        """Nothing is kept here: data packets are checked one by one, tracks are ended by the room."""
-
     def subscribe(self, track: Track, wanted: bool) -> None:
         """Begin, or cease, to forward a track to this client."""
         (self._negotiation.subscribe if wanted else self._negotiation.unsubscribe)(track)
@@ -141,7 +134,7 @@ class Client:
 
     async def serve(self, request: web.Request) -> web.WebSocketResponse:
         """Talk until one of both leaves."""
-        self._greet()
+        self.send(rtc.SignalResponse(join=greeting(self._participant, is_single=self._join.is_single)))
         socket = web.WebSocketResponse(timeout=GOODBYE_S, max_msg_size=LARGEST_MESSAGE)
         reason = models.SIGNAL_CLOSE
         try:
@@ -203,24 +196,6 @@ class Client:
                 return said.leave.reason if said.leave.reason in _OWN_REASONS else models.CLIENT_INITIATED
             if not self._is_closed:
                 self._take(said)
-
-    def _greet(self) -> None:
-        me, room = self._participant, self._room
-        response = rtc.JoinResponse(
-            room=room.info(),
-            participant=me.info(),
-            other_participants=[one.info() for one in room.others(me)],
-            server_version=SERVER_VERSION,
-            server_info=models.ServerInfo(
-                edition=models.ServerInfo.Standard, version=SERVER_VERSION, protocol=SERVER_PROTOCOL
-            ),
-            subscriber_primary=not self._join.is_single,
-            ping_interval=PING_EVERY_S,
-            ping_timeout=PING_TIMEOUT_S,
-            enabled_publish_codecs=[models.Codec(mime=mime) for mime in _PUBLISHED_CODECS],
-            fast_publish=True,
-        )
-        self._outgoing.put_nowait(rtc.SignalResponse(join=response).SerializeToString())
 
     def _take(self, said: rtc.SignalRequest) -> None:
         """Do one thing that the client asks for."""

@@ -37,6 +37,11 @@ DIFFERENCES: Final[dict[str, Difference]] = {
         embedded="404 `not_found` at once",
         test="test_room_service.py::test_calls_to_somebody_who_is_not_there_fail",
     ),
+    "lower layer": Difference(
+        livekit="sends the layer of a simulcast that a subscriber asks for",
+        embedded="goes on with the top layer, and says so once to each client",
+        test="test_media.py::test_of_a_simulcast_the_top_layer_comes_unless_livekit_is_asked_for_less",
+    ),
     "full room": Difference(
         livekit="refuses a join to a full room with 500 and no word",
         embedded="503 with a sentence",

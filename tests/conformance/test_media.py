@@ -10,6 +10,7 @@ from livekit import api, rtc
 from livekit.protocol import models
 
 from tests.conformance.cameras import Codec, publications, publishing, viewing
+from tests.conformance.differences import livekit_does
 from tests.conformance.stage import Stage, until
 
 pytestmark = pytest.mark.integration
@@ -202,8 +203,8 @@ async def test_the_room_service_subscribes_somebody_and_takes_it_back(stage: Sta
         await seen.sees(sid)
 
 
-async def test_of_a_simulcast_the_top_layer_comes(stage: Stage) -> None:
-    size = (640, 360)
+async def test_of_a_simulcast_the_top_layer_comes_unless_livekit_is_asked_for_less(stage: Stage) -> None:
+    size = (960, 540)  # the layers of a smaller picture are all of its size
     bob = rtc.Room()
     async with viewing(bob) as seen, publishing(await stage.join("alice")) as alice:
         await stage.join("bob", into=bob)
@@ -213,6 +214,13 @@ async def test_of_a_simulcast_the_top_layer_comes(stage: Stage) -> None:
         )
         counters = await seen.sees(camera.sid, count=10)
         assert seen.sizes[camera.sid][-1] == size
+        publication = bob.remote_participants["alice"].track_publications[camera.sid]
+        publication.set_video_quality(rtc.VideoQuality.VIDEO_QUALITY_LOW)
+        if livekit_does(stage.engine, "lower layer"):
+            await until(lambda: seen.sizes[camera.sid][-1] < size, lambda: set(seen.sizes[camera.sid]))
+        else:
+            await seen.sees(camera.sid, count=30)
+            assert seen.sizes[camera.sid][-1] == size
     assert all(later > earlier for earlier, later in pairwise(counters))
     (track,) = (await stage.participants())["alice"].tracks
     assert track.simulcast

@@ -27,7 +27,6 @@ class FakeConnection:
         self.ended: list[str] = []
         self.muted: list[tuple[str, bool]] = []
         self.packets: list[models.DataPacket] = []
-        self.permission_changes = 0
 
     def send(self, response: rtc.SignalResponse) -> None:
         self.sent.append(response)
@@ -36,9 +35,6 @@ class FakeConnection:
         self, reason: models.DisconnectReason, action: rtc.LeaveRequest.Action = rtc.LeaveRequest.DISCONNECT
     ) -> None:
         self.closed = reason
-
-    def permissions_changed(self) -> None:
-        self.permission_changes += 1
 
     def subscribe(self, track: Track, wanted: bool) -> None:
         (self.subscribed.add if wanted else self.subscribed.discard)(track.sid)
