@@ -22,7 +22,7 @@ LIVEKIT_DEFAULTS: Final = CreateRoomRequest(empty_timeout=300, departure_timeout
 
 
 class Rooms:
-    """All rooms. With ``auto_create`` a join makes the room that its token names."""
+    """All rooms. With ``auto_create``, or by a token with roomCreate, a join makes the room it names."""
 
     def __init__(
         self,
@@ -77,7 +77,7 @@ class Rooms:
             raise JoinRefusedError(
                 400, f"a room and an identity of 1 to {LONGEST_NAME} characters are needed"
             )
-        if video.room not in self._rooms and not self._auto_create:
+        if video.room not in self._rooms and not (self._auto_create or video.room_create):
             raise JoinRefusedError(404, "requested room does not exist")
         if video.can_subscribe_metrics or video.can_manage_agent_session:
             raise JoinRefusedError(501, "no canSubscribeMetrics and no canManageAgentSession is done here")

@@ -239,7 +239,9 @@ class Client:
             case "trickle":
                 pass  # our candidates stand in every answer
             case other:
-                self._refuse(rtc.RequestResponse.UNSUPPORTED_TYPE, f"{other} is not supported here")
+                self._refuse(
+                    rtc.RequestResponse.UNSUPPORTED_TYPE, f"{other or 'such a message'} is not supported here"
+                )
 
     def _publish(self, add: rtc.AddTrackRequest) -> None:
         try:

@@ -12,6 +12,7 @@ import aiohttp
 import aioice.ice
 import pytest
 from aiortc import AudioStreamTrack, RTCPeerConnection
+from livekit import api
 from livekit.protocol import models, rtc
 
 from tests.conformance.stage import Stage
@@ -143,6 +144,14 @@ async def test_what_cannot_be_published_or_changed_is_said_in_a_reason(stage: St
             answer = (await ada.hear("request_response")).request_response
             assert rtc.RequestResponse.Reason.Name(answer.reason) == reason
             assert answer.WhichOneof("request") == next(iter(message))
+
+
+async def test_a_token_that_may_create_rooms_joins_one_that_is_not_there(stage: Stage) -> None:
+    new = f"{stage.name}-new"
+    assert await refused(stage, V0, room=new) == 404
+    async with speaking(stage, "ada", room=new, room_create=True) as ada:
+        assert (await ada.hear("join")).join.room.name == new
+        await stage.rooms.delete_room(api.DeleteRoomRequest(room=new))
 
 
 async def test_who_leaves_may_say_why(stage: Stage) -> None:

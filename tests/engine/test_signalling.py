@@ -152,12 +152,13 @@ async def test_what_is_not_allowed_or_not_done_is_said_at_once(engine: RunningEn
         {"sync_state": rtc.SyncState()},
         {"update_layers": rtc.UpdateVideoLayers(track_sid="TR_x")},
         {"simulate": rtc.SimulateScenario(server_leave=True)},
+        {},
     ]
     for message in not_done:
         await ada.say(**message)
         answer = await refused(ada)
         assert answer.reason == rtc.RequestResponse.UNSUPPORTED_TYPE
-        assert next(iter(message)) in answer.message
+        assert next(iter(message), "such a message") in answer.message
     await ada.say(update_video_track=rtc.UpdateLocalVideoTrack(track_sid="TR_none"))
     answer = await refused(ada)
     assert (answer.reason, answer.update_video_track.track_sid) == (rtc.RequestResponse.NOT_FOUND, "TR_none")
