@@ -2,8 +2,8 @@
 
 Sequence numbers keep their distance and timestamps are untouched, so sender reports stay true.
 
-Source: RFC 3550 section 6.4 (reports), RFC 4585 section 6 (NACK, PLI), RFC 5104 section 4.3.1 (FIR), RFC 8285
-(header extensions), RFC 6464 (audio level), draft-alvestrand-rmcat-remb-03.
+Source: RFC 3550 section 6.4 (reports), RFC 4585 section 6 (NACK, PLI), RFC 5104 section 4.3.1 (FIR), RFC 6464
+(audio level), draft-alvestrand-rmcat-remb-03.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Final
 
+from engine.header_extensions import UNHEARD, extensions, only, rename
 from engine.sdp import Codec
 
 if TYPE_CHECKING:
@@ -39,13 +40,23 @@ class Outgoing:
         peer: the subscriber's connection.
         ssrc: of the stream, ours to choose.
         payload_type: what the subscriber calls the codec.
+        descriptor_id: what it calls the header extension that is passed on.
     """
 
-    def __init__(self, forwarder: Forwarder, peer: Peer, *, ssrc: int, payload_type: int) -> None:
+    def __init__(
+        self,
+        forwarder: Forwarder,
+        peer: Peer,
+        *,
+        ssrc: int,
+        payload_type: int,
+        descriptor_id: int = UNHEARD,
+    ) -> None:
         self.forwarder = forwarder
         self._peer = peer
         self.ssrc = ssrc.to_bytes(4, "big")
         self.payload_type = payload_type
+        self._descriptor_id = descriptor_id
         self.is_paused = False
         self._early = EARLY_REPORTS
         self._shift = -1  # what sequence numbers are lowered by; -1 before the first packet
@@ -53,7 +64,7 @@ class Outgoing:
         self._fresh = 0  # numbers up to the last that have this shift: only they can be asked for again
 
     def send(self, packet: bytes, number: int) -> None:
-        """Send a packet without header extensions; ``number`` is its sequence number."""
+        """Send a packet without header extensions but the one; ``number`` is its sequence number."""
         if self.is_paused:
             if self._shift >= 0:  # no gap: nobody asks for what it was not to have
                 self._shift, self._fresh = self._shift + 1 & 0xFFFF, 0
@@ -98,6 +109,8 @@ class Outgoing:
         number = number - self._shift & 0xFFFF
         out[2], out[3] = number >> 8, number & 0xFF
         out[8:12] = self.ssrc
+        if packet[0] & 16:
+            rename(out, self._descriptor_id)
         self._peer.send_rtp(size)
 
 
@@ -108,6 +121,7 @@ class Forwarder:
         peer: the publisher's connection.
         codec: the one that was agreed on.
         level_id: number of the header extension that holds the audio level, 0 for none.
+        descriptor_id: of the one that is passed on, 0 for none.
 
     Attributes:
         outs: the subscribers.
@@ -116,10 +130,10 @@ class Forwarder:
         last_report: of its sender, b"" before the first.
     """
 
-    def __init__(self, peer: Peer, codec: Codec, *, level_id: int) -> None:
+    def __init__(self, peer: Peer, codec: Codec, *, level_id: int, descriptor_id: int = 0) -> None:
         self._peer = peer
         self.codec = codec
-        self._level_id = level_id
+        self._level_id, self._descriptor_id = level_id, descriptor_id
         self.outs: list[Outgoing] = []
         self.history: list[bytes | None] = [None] * HISTORY
         self.ssrc = b""
@@ -141,7 +155,9 @@ class Forwarder:
             start = end + 4 + 4 * int.from_bytes(packet[end + 2 : end + 4], "big")
             if self._level_id:
                 self._hear(packet, end, start)
-            packet = bytes((packet[0] & 0xEF,)) + packet[1:end] + packet[start:]
+            kept = only(packet, end, start, self._descriptor_id) if self._descriptor_id else b""
+            flags = packet[0] if kept else packet[0] & 0xEF
+            packet = bytes((flags,)) + packet[1:end] + kept + packet[start:]
         if len(packet) < end:
             return
         number = packet[2] << 8 | packet[3]
@@ -335,22 +351,6 @@ class Media:
             forwarder.ssrc, forwarder.received = ssrc, 0
             if forwarder.outs:
                 forwarder.want_keyframe()
-
-
-def extensions(packet: bytes, end: int, start: int) -> Iterator[tuple[int, bytes]]:
-    """Give number and value of each one-byte header extension between ``end`` of the header and ``start``."""
-    if packet[end : end + 2] != b"\xbe\xde":
-        return
-    at = end + 4
-    while at < min(start, len(packet)):
-        number, size = packet[at] >> 4, (packet[at] & 15) + 1
-        if number == 15:
-            return
-        if number == 0:
-            at += 1  # padding
-            continue
-        yield number, packet[at + 1 : at + 1 + size]
-        at += 1 + size
 
 
 def receiver_report(blocks: list[bytes]) -> bytes:

@@ -16,8 +16,10 @@ from typing import Final
 from livekit.protocol import models, rtc
 
 from engine.forwarding import Forwarder, Outgoing
+from engine.header_extensions import UNHEARD
 from engine.participants import Participant, Track
 from engine.sdp import (
+    DESCRIPTOR,
     LEVEL,
     MID,
     RID,
@@ -204,9 +206,13 @@ class Negotiation:
         is_svc = codec.is_svc and bool(wish) and track.wish.video_layer_mode != _STREAM_PER_LAYER
         rids = section.layers() if is_svc else section.layers()[-1:]
         numbers = section.extensions()
+        if codec.name != "av1":  # the others say it in their payload, or have no layers in a stream
+            numbers.pop(DESCRIPTOR, None)
         answered = codec.asked(dtx=not track.info.disable_dtx, stereo=track.info.stereo)
         use = Use(direction="recvonly", codecs={number: answered}, extensions=numbers, rids=rids)
-        forwarder = track.media = Forwarder(peer, codec, level_id=numbers.get(LEVEL, 0))
+        forwarder = track.media = Forwarder(
+            peer, codec, level_id=numbers.get(LEVEL, 0), descriptor_id=numbers.get(DESCRIPTOR, 0)
+        )
         peer.media.expect(
             forwarder,
             mid=section.mid,
@@ -240,7 +246,7 @@ class Negotiation:
             self._cannot(chosen)
             return None
         chosen.mid = section.mid
-        self._attach(chosen, number)
+        self._attach(chosen, number, section)
         return chosen.use(number, codecs[number], section.extensions())
 
     def _ask_for_sections(self) -> None:
@@ -282,7 +288,9 @@ class Negotiation:
                 sections.append((kind, mid, Use(codecs=self._last_codecs(kind))))
             else:
                 codec = sent.forwarder.codec
-                sections.append((kind, mid, sent.use(numbered(codec, self._payload_types), codec, {})))
+                extensions = {DESCRIPTOR: 1} if codec.name == "av1" else {}
+                number = numbered(codec, self._payload_types)
+                sections.append((kind, mid, sent.use(number, codec, extensions)))
         self._offers += 1
         self._open_offer = self._offers
         sdp = describe(self.subscriber.local(), sections, is_offer=True)
@@ -311,7 +319,7 @@ class Negotiation:
             if section.is_rejected or not section.receives or number is None:
                 self._cannot(subscription)
             else:
-                self._attach(subscription, number)
+                self._attach(subscription, number, section)
         if self._is_due:
             self._is_due = False
             self.offer()
@@ -338,10 +346,16 @@ class Negotiation:
         else:
             self.offer()
 
-    def _attach(self, subscription: _Subscription, number: int) -> None:
+    def _attach(self, subscription: _Subscription, number: int, section: Section) -> None:
         if subscription.out is not None:
             return
-        out = Outgoing(subscription.forwarder, self.subscriber, ssrc=subscription.ssrc, payload_type=number)
+        out = Outgoing(
+            subscription.forwarder,
+            self.subscriber,
+            ssrc=subscription.ssrc,
+            payload_type=number,
+            descriptor_id=section.extension(DESCRIPTOR) or UNHEARD,
+        )
         subscription.out = self.subscriber.media.outs[out.ssrc] = out
         is_first = not subscription.forwarder.outs
         subscription.forwarder.attach(out)

@@ -12,6 +12,8 @@ from typing import Final
 MID: Final = "urn:ietf:params:rtp-hdrext:sdes:mid"
 RID: Final = "urn:ietf:params:rtp-hdrext:sdes:rtp-stream-id"
 LEVEL: Final = "urn:ietf:params:rtp-hdrext:ssrc-audio-level"
+# Which layer a packet is of; Chromium decodes AV1 of several layers with it only.
+DESCRIPTOR: Final = "https://aomediacodec.github.io/av1-rtp-spec/#dependency-descriptor-rtp-header-extension"
 MAX_MESSAGE_BYTES: Final = 65_535  # of a data channel's, as LiveKit says it
 MOST_SECTIONS: Final = 1_000
 _FORWARDED: Final = {"opus": "audio", "vp8": "video", "vp9": "video", "h264": "video", "h265": "video"} | {
@@ -143,7 +145,7 @@ class Section:
 
     def extensions(self) -> dict[str, int]:
         """Give the header extensions that are read; clients never offer again what was refused once."""
-        numbers = {uri: self.extension(uri) for uri in (MID, RID, LEVEL)}
+        numbers = {uri: self.extension(uri) for uri in (MID, RID, LEVEL, DESCRIPTOR)}
         return {uri: number for uri, number in numbers.items() if number}
 
     def ssrcs(self) -> list[int]:

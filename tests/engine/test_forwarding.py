@@ -17,7 +17,6 @@ from engine.forwarding import (
     Media,
     Outgoing,
     bandwidth,
-    extensions,
     receiver_report,
 )
 from engine.sdp import Codec
@@ -46,12 +45,14 @@ class Peer:
 class World:
     """A track with one subscriber."""
 
-    def __init__(self, codec: Codec = VP8) -> None:
+    def __init__(self, codec: Codec = VP8, *, descriptor_id: int = 0) -> None:
         self.publisher, self.subscriber = Peer(), Peer()
         self.incoming, self.outgoing = Media(as_peer(self.publisher)), Media(as_peer(self.subscriber))
-        self.forwarder = Forwarder(as_peer(self.publisher), codec, level_id=1)
+        self.forwarder = Forwarder(as_peer(self.publisher), codec, level_id=1, descriptor_id=descriptor_id)
         self.incoming.expect(self.forwarder, mid="7", mid_id=4, rid_id=10, rid="", ssrcs=[OURS])
-        self.out = Outgoing(self.forwarder, as_peer(self.subscriber), ssrc=THEIRS, payload_type=111)
+        self.out = Outgoing(
+            self.forwarder, as_peer(self.subscriber), ssrc=THEIRS, payload_type=111, descriptor_id=9
+        )
         self.outgoing.outs[self.out.ssrc] = self.out
         self.forwarder.attach(self.out)
 
@@ -90,6 +91,17 @@ def test_only_the_header_is_rewritten() -> None:
     assert world.subscriber.rtp == [
         struct.pack(">BBHII", 0x82, 0x80 | 111, 5, 77, THEIRS) + bytes(8) + b"body"
     ]
+
+
+def test_what_says_of_which_layer_a_packet_is_goes_with_it_under_its_receiver_s_number() -> None:
+    world = World(descriptor_id=12)
+    world.take(5, said=b"\x10\x8a\xc1xy", csrcs=2)
+    world.take(6, said=b"\x10\x8a")
+    head, other = (struct.pack(">BBHII", flags, 0x80 | 111, 5, 0, THEIRS) for flags in (0x92, 0x80))
+    described = head + bytes(8) + b"\x10\x00\x00\x01\x09\x02xy" + b"body"
+    assert world.subscriber.rtp == [described, other[:3] + b"\x06" + other[4:] + b"body"]
+    world.nack(5)
+    assert world.subscriber.rtp[-1] == described
 
 
 def test_numbers_wrap_and_never_begin_near_a_wrap() -> None:
@@ -266,12 +278,6 @@ def test_broken_packets_harm_nobody(size: int) -> None:
             world.incoming.rtcp(broken[: size + 2])
     world.take(9)
     assert world.numbers[-1] == 9
-
-
-def test_extensions_end_where_they_say() -> None:
-    said = b"\xbe\xde\x00\x02" + b"\x10\x05\x00\x41ab\xf0\x77"
-    assert list(extensions(said, 0, len(said))) == [(1, b"\x05"), (4, b"ab")]
-    assert list(extensions(b"\x10\x00\x00\x01\x10\x05\x00\x00", 0, 8)) == []  # two-byte form
 
 
 def test_reports_have_31_blocks_at_most() -> None:

@@ -11,7 +11,7 @@ from livekit.protocol import models, rtc
 from engine.forwarding import Forwarder, Media
 from engine.negotiation import Negotiation
 from engine.participants import Participant, Track
-from engine.sdp import Codec, Description, Local, SdpError
+from engine.sdp import DESCRIPTOR, Codec, Description, Local, SdpError
 from tests.engine.clients import World, seen
 from tests.engine.sessions import offer, section
 
@@ -147,6 +147,23 @@ async def test_of_layers_in_one_stream_all_are_taken_else_the_top_one(
     assert answered.value("simulcast") == f"recv {';'.join(taken)}"
     assert answered.values("rid") == [f"{name} recv" for name in taken]
     assert announced.info.simulcast == is_simulcast
+
+
+@pytest.mark.parametrize(("codec", "is_said"), [("AV1", True), ("VP9", False)])
+async def test_what_says_which_layer_a_packet_is_of_is_taken_and_passed_on_of_av1(
+    codec: str, *, is_said: bool
+) -> None:
+    world = World()
+    ada, bob = Client(world, "ada"), Client(world, "bob", is_single=False)
+    video = ["m=video 9 UDP/TLS/RTP/SAVPF 45", "a=mid:7", f"a=rtpmap:45 {codec}/90000"]
+    ada.me.room.publish(ada.me, rtc.AddTrackRequest(cid="cam", type=models.VIDEO))
+    answer = ada.answers([*video, "a=sendonly", "a=msid:- cam", f"a=extmap:12 {DESCRIPTOR}"])
+    assert answer.sections[0].extension(DESCRIPTOR) == (12 if is_said else 0)
+    (announced,) = ada.me.tracks.values()
+    bob.negotiation.subscribe(announced)
+    await settle()
+    offered = Description(bob.told("offer")[-1].sdp).sections[-1]
+    assert bool(offered.extension(DESCRIPTOR)) == is_said
 
 
 async def test_a_track_that_nobody_announced_is_not_taken() -> None:
