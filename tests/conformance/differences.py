@@ -47,6 +47,11 @@ DIFFERENCES: Final[dict[str, Difference]] = {
         embedded="503 with a sentence",
         test="test_rooms.py::test_only_so_many_get_in",
     ),
+    "codec in reserve": Difference(
+        livekit="has a page publish its codec in reserve (`backupCodec`) for who cannot decode the first",
+        embedded="tells who cannot decode it (`subscription_response`)",
+        test="test_page_codecs.py::test_who_has_no_decoder_is_told_and_sees_the_rest",
+    ),
 }
 
 

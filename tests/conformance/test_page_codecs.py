@@ -12,10 +12,12 @@ from typing import Any
 
 import pytest
 from livekit import rtc
+from livekit.protocol import models
 
 from tests.conformance.cameras import publishing, viewing
+from tests.conformance.differences import livekit_does
 from tests.conformance.pages import Guest, browser_here, open_page
-from tests.conformance.stage import Stage, until
+from tests.conformance.stage import Stage, eventually, until
 
 pytestmark = pytest.mark.integration
 
@@ -77,6 +79,7 @@ async def test_a_page_shows_what_the_sdk_publishes(
         await page.sees(camera.sid)
 
 
+@pytest.mark.skipif(not IS_FULL, reason="test_codecs.py holds it of the SDK")
 async def test_a_page_shows_upright_what_is_sent_on_its_side(
     stage: Stage, pages: tuple[Guest, Guest]
 ) -> None:
@@ -85,3 +88,35 @@ async def test_a_page_shows_upright_what_is_sent_on_its_side(
         camera = await alice.draw(turned=1)
         await page.do("join", stage.engine.url, stage.token("page"), {})
         await page.sees(camera.sid)
+
+
+@pytest.mark.parametrize("signalling", list(SIGNALLINGS)[: 2 if IS_FULL else 1])
+async def test_who_has_no_decoder_is_told_and_sees_the_rest(
+    stage: Stage, pages: tuple[Guest, Guest], signalling: str
+) -> None:
+    page, other = pages
+    options: Any = {"singlePeerConnection": SIGNALLINGS[signalling]}
+    await page.do("decodeNo", "video/VP9")
+    await page.do("join", stage.engine.url, stage.token("page"), options)
+    async with publishing(await stage.join("alice")) as alice:
+        unseen = await alice.draw(video_codec=rtc.VideoCodec.VP9)
+        told = [[unseen.sid, "alice", models.SubscriptionError.SE_CODEC_UNSUPPORTED]]
+        await until_seen(page, "failed", told)
+        await page.sees((await alice.draw()).sid)
+    assert await page.do("look", unseen.sid) is None
+    await other.do("join", stage.engine.url, stage.token("other"), options)
+    with_reserve = await other.do("film", {"videoCodec": "vp9"})
+    if livekit_does(stage.engine, "codec in reserve"):
+        await page.sees(with_reserve)
+    else:
+        told.append([with_reserve, "other", models.SubscriptionError.SE_CODEC_UNSUPPORTED])
+        await until_seen(page, "failed", told)
+
+
+async def until_seen(page: Guest, what: str, expected: list[list[Any]]) -> None:
+    """Wait until a page has noted this."""
+
+    async def look() -> bool | None:
+        return await page.seen(what) == expected or None
+
+    await eventually(look)

@@ -4,7 +4,7 @@
 const { Room, RoomEvent, Track } = LivekitClient;
 const WIDTH = 640;
 const HEIGHT = 360;
-const seen = { data: [], left: [], calls: [], texts: [], muted: [] };
+const seen = { data: [], left: [], calls: [], texts: [], muted: [], failed: [] };
 let room = null;
 let drawn = 0;
 
@@ -13,6 +13,7 @@ async function join(url, token, options) {
   room.on(RoomEvent.DataReceived, (payload, from, _kind, topic) =>
     seen.data.push([new TextDecoder().decode(payload), from ? from.identity : null, topic]));
   room.on(RoomEvent.TrackMuted, (publication) => seen.muted.push(publication.trackSid));
+  room.on(RoomEvent.TrackSubscriptionFailed, (sid, from, reason) => seen.failed.push([sid, from.identity, reason]));
   room.on(RoomEvent.TrackSubscribed, (track) => {
     const element = track.attach();
     element.id = track.sid;
@@ -25,6 +26,22 @@ async function join(url, token, options) {
   await room.connect(url, token);
   room.on(RoomEvent.Disconnected, (reason) => seen.left.push(reason));
   return { sid: room.localParticipant.sid, room: await room.getSid(), others: others() };
+}
+
+// Has this page say, in offers and answers, that it has no decoder of these pictures.
+function decodeNo(mimeType) {
+  for (const name of ["createOffer", "createAnswer"]) {
+    const create = RTCPeerConnection.prototype[name];
+    RTCPeerConnection.prototype[name] = function (...given) {
+      const { codecs } = RTCRtpReceiver.getCapabilities("video");
+      for (const one of this.getTransceivers()) {
+        if (one.receiver.track.kind === "video" && !one.sender.track) {
+          one.setCodecPreferences(codecs.filter((codec) => codec.mimeType !== mimeType));
+        }
+      }
+      return create.apply(this, given);
+    };
+  }
 }
 
 async function tryJoin(url, token) {
