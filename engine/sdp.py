@@ -20,7 +20,12 @@ _FORWARDED: Final = {"opus": "audio", "vp8": "video", "vp9": "video", "h264": "v
     "av1": "video"
 }
 # What tells apart the variants of a codec, and what is meant where it is not said.
-_VARIANT: Final = {"h264": ("packetization-mode", "0"), "vp9": ("profile-id", "0"), "av1": ("profile", "0")}
+_VARIANT: Final = {
+    "h264": ("packetization-mode", "0"),
+    "h265": ("profile-id", "1"),
+    "vp9": ("profile-id", "0"),
+    "av1": ("profile", "0"),
+}
 _FEEDBACK: Final = {"video": ("ccm fir", "nack", "nack pli", "goog-remb"), "audio": ("nack",)}
 _LAYERS: Final = ("q", "h", "f")  # LiveKit's names of simulcast layers, the top last
 
