@@ -164,4 +164,4 @@ async def test_the_end_waits_for_no_receiver(receiver: Receiver) -> None:
     async with Webhooks(KEY, [receiver.url]) as hooks:
         hooks.report(event(room="hang"))
         await receiver.until(1)
-    assert time.monotonic() - began < 1
+    assert time.monotonic() - began < 5  # it would be given up after 10 s

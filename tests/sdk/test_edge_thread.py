@@ -43,7 +43,7 @@ async def test_it_runs_in_a_thread_of_its_own_and_calls_go_both_ways() -> None:
         started.set()
 
     edge.call(edge.call_jobs, hear)
-    await asyncio.wait_for(started.wait(), 1)
+    await asyncio.wait_for(started.wait(), 30)
     assert heard == ["called"]
     await edge.stop(timeout_s=2)
     await edge.wait()
@@ -58,7 +58,7 @@ async def test_its_error_is_what_wait_raises() -> None:
     edge = EdgeThread(name="failing edge")
     edge.start(fail)
     with pytest.raises(OSError, match="no such port"):
-        await asyncio.wait_for(edge.wait(), 2)
+        await asyncio.wait_for(edge.wait(), 30)
     await edge.stop(timeout_s=1)
 
 
@@ -66,15 +66,16 @@ async def test_stop_right_after_start() -> None:
     edge = EdgeThread(name="short edge")
     edge.start(forever)
     await edge.stop(timeout_s=2)
-    await asyncio.wait_for(edge.wait(), 1)
+    await asyncio.wait_for(edge.wait(), 30)
 
 
 async def test_a_blocked_jobs_loop_is_seen() -> None:
     edge = EdgeThread(name="watching edge")
     edge.start(forever)
     await asyncio.sleep(0.1)
-    assert edge.jobs_loop_lag_s < 0.1
+    await until(lambda: edge.jobs_loop_lag_s < 0.1)
     seen: list[float] = []
+    began = time.monotonic()
 
     def look() -> None:
         time.sleep(1.3)
@@ -84,7 +85,7 @@ async def test_a_blocked_jobs_loop_is_seen() -> None:
     watcher.start()
     time.sleep(1.5)
     watcher.join()
-    assert 0.5 <= seen[0] <= 1.4
+    assert 0.5 <= seen[0] <= time.monotonic() - began + 0.1
     await until(lambda: edge.jobs_loop_lag_s < 0.1)
     await edge.stop(timeout_s=2)
 

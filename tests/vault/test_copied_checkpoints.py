@@ -86,12 +86,12 @@ def test_nobody_waits_for_a_place_that_hangs(pair: Pair) -> None:
     gate = threading.Event()
 
     def hang(name: str) -> None:
-        gate.wait(5)
+        gate.wait(20)
 
     pair.copies.before_put = hang
     began = time.monotonic()
     pair.put(*range(1, 200))
-    assert time.monotonic() - began < 1
+    assert time.monotonic() - began < 10
     assert checkpoint_name(1, 199) in pair.store.recordings[RECORDING]
     assert not pair.both.flush(0.01)
     gate.set()

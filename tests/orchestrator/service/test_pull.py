@@ -118,7 +118,7 @@ async def test_an_old_socket_that_closes_late_takes_nothing_from_the_new_one() -
         pulled, session, held = await with_job(running)
         again = await hello(running, resuming=[held])
         assert pulled.line.closed == "this worker connected again"
-        await asyncio.wait_for(running.pull.closed(pulled.worker, pulled.line), 0.5)
+        await asyncio.wait_for(running.pull.closed(pulled.worker, pulled.line), 30)
         assert again.worker.line is again.line
         assert (await running.now(session.id)).jobs[0].attempt == 1
 

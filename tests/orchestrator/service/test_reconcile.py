@@ -218,7 +218,9 @@ async def test_many_rooms_with_absences_are_looked_at_side_by_side() -> None:
             ids.append(session.id)
         started = time.monotonic()
         await asyncio.gather(*map(running.reconciler.look, ids))
-        assert time.monotonic() - started < 1.5  # each waits 0.5 s for its second list
+        assert (
+            time.monotonic() - started < 10
+        )  # each waits 0.5 s for its second list, 20 s one after the other
         for session_id in ids:
             assert (await running.now(session_id)).room_status is RoomStatus.READY
 

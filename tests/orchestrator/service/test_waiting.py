@@ -9,6 +9,7 @@ import pytest
 from orchestrator.core.errors import ServicesTimeoutError
 from orchestrator.core.ids import SessionId
 from orchestrator.core.states import RoomStatus
+from orchestrator.service import waiting
 from orchestrator.service.new_session import NewSession
 from tests.fakes.assembly import Assembly, assembly
 
@@ -23,31 +24,33 @@ async def waiting_session(running: Assembly, **fields: object) -> SessionId:
 async def test_a_wait_ends_with_its_time() -> None:
     async with assembly() as running:
         session_id = await waiting_session(running)
-        waiting = asyncio.ensure_future(running.sessions.waits.until_ready(session_id, 3.0))
+        asked = asyncio.ensure_future(running.sessions.waits.until_ready(session_id, 3.0))
         await asyncio.sleep(0.02)
-        assert not waiting.done()
+        assert not asked.done()
         running.clock.advance(3.0)
-        session = await asyncio.wait_for(waiting, 2)  # it looks by itself: nothing was committed
+        session = await asyncio.wait_for(asked, 30)  # it looks by itself: nothing was committed
         assert session.room_status is RoomStatus.WAITING
 
 
-async def test_a_wait_ends_with_the_session() -> None:
+async def test_a_wait_ends_with_the_session(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(waiting, "_LOOK_S", 120.0)
     async with assembly() as running:
         session_id = await waiting_session(running)
-        waiting = asyncio.ensure_future(running.sessions.waits.until_ready(session_id, 30.0))
+        asked = asyncio.ensure_future(running.sessions.waits.until_ready(session_id, 100.0))
         await asyncio.sleep(0.02)
         await running.sessions.terminate(session_id)
-        assert (await asyncio.wait_for(waiting, 0.4)).end_reason == "terminated"
+        assert (await asyncio.wait_for(asked, 30)).end_reason == "terminated"
 
 
-async def test_strict_services_that_do_not_come_are_an_error() -> None:
+async def test_strict_services_that_do_not_come_are_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(waiting, "_LOOK_S", 120.0)
     async with assembly() as running:
         session_id = await waiting_session(running, policy="strict")
-        waiting = asyncio.ensure_future(running.sessions.waits.until_ready(session_id, 100.0))
+        asked = asyncio.ensure_future(running.sessions.waits.until_ready(session_id, 100.0))
         await asyncio.sleep(0.02)
         await running.after(61.0, session_id)
         with pytest.raises(ServicesTimeoutError):
-            await asyncio.wait_for(waiting, 0.4)
+            await asyncio.wait_for(asked, 30)
 
 
 async def test_a_room_that_is_there_is_not_waited_for() -> None:
