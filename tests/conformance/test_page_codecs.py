@@ -90,6 +90,21 @@ async def test_a_page_shows_upright_what_is_sent_on_its_side(
         await page.sees(camera.sid)
 
 
+@pytest.mark.skipif(not IS_FULL, reason="both engines leave it to the browser")
+async def test_of_frames_that_a_page_made_itself_those_on_their_side_are_not_sent(
+    stage: Stage, pages: tuple[Guest, Guest]
+) -> None:
+    """Chromium drops them where the header extension that says it is not taken; neither engine takes it."""
+    page, _ = pages
+    alice = rtc.Room()
+    async with viewing(alice) as seen:
+        await stage.join("alice", into=alice)
+        await page.do("join", stage.engine.url, stage.token("page"), {})
+        turned, upright = await page.do("filmFrames", 90), await page.do("filmFrames", 0)
+        await until(lambda: len(seen.counters.get(upright, [])) >= 20)
+        assert seen.counters.get(turned) == []
+
+
 @pytest.mark.parametrize("signalling", list(SIGNALLINGS)[: 2 if IS_FULL else 1])
 async def test_who_has_no_decoder_is_told_and_sees_the_rest(
     stage: Stage, pages: tuple[Guest, Guest], signalling: str

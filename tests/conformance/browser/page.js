@@ -92,6 +92,20 @@ async function film(options) {
   return published.trackSid;
 }
 
+// Publish frames that say by how many degrees to the right they are to be turned.
+async function filmFrames(rotation) {
+  const data = new Uint8Array((WIDTH * HEIGHT * 3) / 2).fill(128);
+  const track = new MediaStreamTrackGenerator({ kind: "video" });
+  const writer = track.writable.getWriter();
+  setInterval(() => writer.write(new VideoFrame(data, {
+    format: "I420", codedWidth: WIDTH, codedHeight: HEIGHT, timestamp: performance.now() * 1000, rotation,
+  })), 50);
+  const published = await room.localParticipant.publishTrack(track, {
+    name: "frames", source: Track.Source.Camera, simulcast: false,
+  });
+  return published.trackSid;
+}
+
 async function hum(hz) {
   const context = new AudioContext();
   const oscillator = context.createOscillator();
