@@ -182,10 +182,11 @@ class CommandRunner:
         if session.is_over:
             return  # the room is deleted with everybody in it
         name, identity = RoomName(command.room_name), Identity(command.identity)
-        for participant in await self._rooms.list_participants(name):
-            if participant.identity == identity and refusal(session, participant) is None:
-                return  # back with a token that counts: LiveKit removes by identity, not by SID
-        await self._rooms.remove_participant(name, identity)
+        present = [one for one in await self._rooms.list_participants(name) if one.identity == identity]
+        # LiveKit removes by identity, not by SID: it would meet who comes (back) with a token that counts. Who
+        # comes with another is judged when they are seen.
+        if present and all(refusal(session, one) is not None for one in present):
+            await self._rooms.remove_participant(name, identity)
 
     async def _leave(self, row: CommandRow, command: LeaveJob, session: Session) -> None:
         has_left = await self._workers.leave(command, session)

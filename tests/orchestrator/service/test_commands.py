@@ -359,6 +359,7 @@ async def test_only_so_many_run_side_by_side() -> None:
     async with assembly() as running:
         session = await ready(running)
         command = RemoveParticipant(room_name=session.room_name, identity="x", reason="old attempt")
+        running.fake_rooms.add_participant(session.room_name, "x", session_id="another")
         row = await with_command(running, session, command)
         most = 0
         gate = asyncio.Event()

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from orchestrator.core.ids import Identity
+from orchestrator.core.ids import Identity, RoomName
 from orchestrator.core.states import RoomStatus
+from orchestrator.core.triggers import Participant
 from orchestrator.service.new_session import NewSession
 from tests.fakes.assembly import assembly
 
@@ -35,6 +36,24 @@ async def test_a_late_removal_does_not_meet_who_came_back_with_a_new_token() -> 
         await running.after(0.5, session.id)
         assert await running.fake_rooms.list_participants(session.room_name) == [back]
         assert "remove_participant" not in running.fake_rooms.calls
+
+
+async def test_a_removal_does_not_meet_who_comes_while_it_looks() -> None:
+    """One with a new token joins between the list, in which they are not, and what would put them out."""
+    async with assembly() as running:
+        session = await running.now((await running.sessions.create(ALONE)).session.id)
+        rooms = running.fake_rooms
+        plain = rooms.list_participants
+
+        async def list_then_come(name: RoomName) -> list[Participant]:
+            listed = await plain(name)
+            rooms.add_participant(name, "anna", session_id=session.id, grant=1)
+            return listed
+
+        rooms.list_participants = list_then_come  # type: ignore[method-assign]
+        await running.sessions.remove(session.id, ANNA, is_barred=False)
+        await running.settled()
+        assert [one.identity for one in await plain(RoomName(session.room_name))] == ["anna"]
 
 
 async def test_a_removal_that_a_crash_interrupted_is_carried_out_by_the_next_start() -> None:
