@@ -17,7 +17,7 @@ from livekit.api.room_service import RoomService
 
 from tests.conformance.engines import Engine
 
-WITHIN_S: Final = 10.0  # the deadline of everything that should happen at once
+WITHIN_S: Final = 40.0  # what should happen at once may take so long while both cores are busy
 _T = TypeVar("_T")
 ROOM: Final = {"empty_timeout": 60, "departure_timeout": 60}
 

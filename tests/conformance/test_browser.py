@@ -67,7 +67,7 @@ async def call_and_talk(alice: rtc.Room, guest: Guest) -> None:
         "chat", lambda reader, who: reading.append(asyncio.create_task(read(reader, who)))
     )
     alice.local_participant.register_rpc_method("triple", triple)
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         assert await guest.do("call", "alice", "triple", "14") == "42"
         doubled = await alice.local_participant.perform_rpc(
             destination_identity="page", method="double", payload="21"

@@ -12,7 +12,7 @@ import pytest
 from livekit import api, rtc
 
 from tests.conformance.cameras import publishing
-from tests.conformance.stage import Stage, tell, until
+from tests.conformance.stage import WITHIN_S, Stage, tell, until
 
 pytestmark = pytest.mark.integration
 
@@ -176,7 +176,7 @@ async def test_the_room_service_changes_name_metadata_and_attributes(stage: Stag
 async def test_who_may_changes_their_own_and_the_others_are_told(stage: Stage) -> None:
     alice, bob = await stage.join("alice", can_update_own_metadata=True), await stage.join("bob")
     await stage.here("alice", "bob")
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(WITHIN_S):
         await alice.local_participant.set_attributes({"mood": "good"})
         await alice.local_participant.set_metadata("mine")
         await alice.local_participant.set_name("Alice")
@@ -188,7 +188,7 @@ async def test_who_may_not_changes_nothing(stage: Stage) -> None:
     alice, bob, got = await stage.join("alice", attributes={"a": "1"}), await stage.join("bob"), list[bytes]()
     bob.on("data_received", lambda packet: got.append(packet.data))
     await stage.here("alice", "bob")
-    async with asyncio.timeout(10):  # the SDK tells nobody that the server refused
+    async with asyncio.timeout(WITHIN_S):  # the SDK tells nobody that the server refused
         await alice.local_participant.set_attributes({"greenroom.role": "operator"})
         await alice.local_participant.set_metadata("mine")
         await alice.local_participant.set_name("Alice")

@@ -13,7 +13,7 @@ from livekit import api, rtc
 
 from tests.conformance.cameras import publications, publishing
 from tests.conformance.engines import running
-from tests.conformance.stage import Stage, leave, open_stage, until
+from tests.conformance.stage import WITHIN_S, Stage, leave, open_stage, until
 
 IS_FULL = os.environ.get("GREENROOM_FULL") == "1"
 pytestmark = pytest.mark.integration
@@ -50,7 +50,7 @@ def slope(samples: list[int]) -> float:
 async def come(stage: Stage, watcher: rtc.Room, number: int) -> rtc.Room:
     """Join and publish sound, which is told to who is there."""
     room, identity = rtc.Room(), f"guest-{number}"
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(WITHIN_S):
         await room.connect(stage.engine.url, stage.token(identity), ASK)
     async with publishing(room) as publisher:
         await publisher.hum()
