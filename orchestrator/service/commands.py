@@ -183,7 +183,7 @@ class CommandRunner:
             return  # the room is deleted with everybody in it
         name, identity = RoomName(command.room_name), Identity(command.identity)
         present = [one for one in await self._rooms.list_participants(name) if one.identity == identity]
-        # LiveKit removes by identity, not by SID: it would meet who comes (back) with a token that counts. Who
+        # LiveKit removes by identity, not by SID: it would meet who comes with a token that counts. Whoever
         # comes with another is judged when they are seen.
         if present and all(refusal(session, one) is not None for one in present):
             await self._rooms.remove_participant(name, identity)
