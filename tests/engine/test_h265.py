@@ -74,7 +74,7 @@ class Camera:
         try:
             made = av.CodecContext.create("libx265", "w")
         except ValueError:
-            pytest.skip("this build of PyAV has no libx265")
+            pytest.skip("this machine cannot: its build of PyAV has no libx265")
         assert isinstance(made, av.VideoCodecContext)
         made.width, made.height, made.pix_fmt = *SIZE, "yuv420p"
         made.time_base, made.framerate = Fraction(1, 20), Fraction(20)
